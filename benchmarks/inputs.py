@@ -343,6 +343,9 @@ INPUTS: dict[str, Callable[[str], RecordInputs]] = {
     "updates": lambda _: RecordInputs(["benchmarks/updates.py"]),
     "mutants": _target,
     "sdram": _synthesised("sdram"),
+    "sdram samples": lambda name: _board(
+        name, "benchmarks/standalone.py", "hdl/equilif_hdl/link/flash_cache.py", "hdl/equilif_hdl/sdram.py"
+    ),
     "proofs": lambda name: CLAIMS[name](),
 }
 

@@ -359,6 +359,19 @@ def sdram_networks() -> str:
     return f"{head}\n\n{table(columns, rows)}"
 
 
+def sdram_samples() -> str:
+    """Standalone training from the flash and from the SDRAM."""
+    rows = []
+    for name, board in _summary("sdram_samples")["boards"].items():
+        for row in board["memories"]:
+            assert not row["violations"], row
+            cycles = [f"{row[kind]:,.0f}" for kind in ("first", "later", "test")]
+            rates = [f"{1e6 * board['mhz'] / row[kind]:,.0f}" for kind in ("first", "later", "test")]
+            both = [f"{n} ({rate}/s)" for n, rate in zip(cycles, rates, strict=True)]
+            rows.append((board["network"], name, row["memory"], *both))
+    return table("network | board | samples in | first epoch | later epoch | tests", rows)
+
+
 def amd() -> str:
     """Synthesis of the AXI engine for AMD 7-series FPGAs."""
     known = _summary("amd")
@@ -562,6 +575,7 @@ CONTENT: dict[str, PageContent] = {
     "front-end-boards": PageContent(front_end_boards, ["front end"], BUILT),
     "sdram-bandwidth": PageContent(sdram_bandwidth, ["sdram"], SIMULATED),
     "sdram-boards": PageContent(sdram_boards, ["sdram"], BUILT),
+    "sdram-samples": PageContent(sdram_samples, ["sdram samples"], SIMULATED),
     "sdram-networks": PageContent(sdram_networks, ["sdram"], SIMULATED),
     "board-summary": PageContent(board_pages.summary, ["boards"], BUILT),
     "boards": PageContent(board_pages.engines, ["boards"], BUILT),

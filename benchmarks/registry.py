@@ -139,6 +139,7 @@ RECORDS = (
     Record("endurance", "endurance", "--write"),
     Record("updates", "updates", "--data {data} --write"),
     Record("mutants", "mutants", "--block {entry}", "targets", known="mutants.TARGETS"),
+    Record("sdram samples", "standalone", "--sdram --data {data} --write {entry}", "boards"),
     Record("sdram", "sdram", "--write --data {data} --build {build}"),
     Record("proofs", "evidence", "--run {entry}", "claims"),
 )

@@ -4,23 +4,26 @@ The complete design of a board with a standalone trainer, flash chip included, l
 simulation.  Cycles of a sample are the difference between runs with few and with more samples, so start and
 checkpoint cancel; engine cycles are the mean over the same samples with a host.  --write updates all boards
 with the same engine, network and frame.  Large engines compile for minutes.
+
+--sdram compares samples in the flash and in the SDRAM: of the first epoch, of a later one, and of tests.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 
 from benchmarks import pages
-from benchmarks.records import stamp
+from benchmarks.records import SUMMARIES, stamp
 from benchmarks.registry import Data, Write, choose
 from benchmarks.training import BOARD_PRESET
 from equilif.data.sets.dataset import DataSet
 from equilif.hardware import boards as known
 from equilif.host.client import Client
+from equilif.host.journal import StoredTests, begin_tests
 from equilif.host.store import FlashStore, StoredSamples, TrainingJob
 from equilif.show.console import console, table
 from equilif_boards import BOARDS, Board
@@ -31,46 +34,102 @@ from equilif_sim import board as simulation
 
 FEW = 20
 MORE = 120
+SDRAM_BOARD = "ulx3s-25f"
+SAMPLES_RECORD = SUMMARIES / "sdram_samples.json"
 
 
-def measured(board: Board, data: DataSet) -> tuple[float, float, float]:
-    """Engine cycles, standalone cycles and flash bytes of a training sample."""
-    preset = BOARD_PRESET.changed(hidden=board.network[1:-1])
-    network = preset.network(data)
-    weights = preset.initial_weights(network, 0, data)
-    area = board.with_standalone().area
-    assert area is not None
-    simulated = simulation.SimulatedBoard(
-        board.config,
-        flash=area,
-        state_ram=board.state_ram,
-        frame_bytes=board.frame_bytes,
-        max_samples=board.max_samples,
-    )
-    simulated.work()
-    client = Client(simulated)
-    cycles = []
-    for n in (FEW, MORE):
-        store = FlashStore.of_job(
-            client.identity,
-            TrainingJob(
-                network=network,
-                weights=weights,
-                rates=[preset.rate(0)],
-                samples=StoredSamples(labels=data.y_train[:n], x=data.x_train[:n]),
-                seed=1,
-            ),
+class StandaloneBoard:
+    """A simulated board with a standalone trainer, and jobs of a network that fits."""
+
+    def __init__(self, board: Board, data: DataSet):
+        board = board if board.standalone else board.with_standalone()
+        self.data = data
+        self.preset = BOARD_PRESET.changed(hidden=board.network[1:-1])
+        self.network = self.preset.network(data)
+        self.weights = self.preset.initial_weights(self.network, 0, data)
+        assert board.area is not None
+        self.area = board.area
+        self.simulated = simulation.SimulatedBoard(
+            board.config,
+            flash=board.area,
+            state_ram=board.state_ram,
+            frame_bytes=board.frame_bytes,
+            max_samples=board.max_samples,
+            sdram=board.sample_memory,
         )
+        self.simulated.work()
+        self.client = Client(self.simulated)
+
+    def store(self, n: int, *, epochs: int = 1, tests: int = 0) -> FlashStore:
+        """Flash content of a job with ``n`` training samples, and a checkpoint at its end."""
+        data = self.data
+        job = TrainingJob(
+            network=self.network,
+            weights=self.weights,
+            rates=[self.preset.rate(0)] * epochs,
+            samples=StoredSamples(labels=data.y_train[:n], x=data.x_train[:n]),
+            tests=StoredSamples(labels=data.y_test[:tests], x=data.x_test[:tests]) if tests else None,
+            seed=1,
+            pause=0xFF,
+        )
+        return FlashStore.of_job(self.client.identity, job)
+
+    def cycles(self, store: FlashStore) -> int:
+        """Cycles from a reset to the end of the job."""
+        simulated = self.simulated
         assert simulated.flash is not None
         simulated.flash[:] = bytes([ERASED]) * len(simulated.flash)
         for block, content in store.blocks.items():
-            at = (area.first + block) * BLOCK
+            at = (self.area.first + block) * BLOCK
             simulated.flash[at : at + BLOCK] = content.ljust(BLOCK, bytes([ERASED]))
         simulated.reset()
         first = simulated.cycles
         simulated.work()
-        cycles.append(simulated.cycles - first)
-        assert client.registers.seen == n and not client.registers.fault
+        assert self.client.registers.seen == store.n and not self.client.registers.fault
+        return simulated.cycles - first
+
+    def test_cycles(self, tests: StoredTests, n: int) -> int:
+        """Cycles of the first ``n`` stored tests."""
+        before = begin_tests(self.client, StoredTests(tests.index, n))
+        first = self.simulated.cycles
+        self.simulated.work()
+        cycles = self.simulated.cycles - first
+        assert self.client.registers.seen == n and not self.client.registers.fault
+        self.client.control_trainer(run=0)
+        self.client.set_registers(before)
+        return cycles
+
+
+def by_memory(board: Board, data: DataSet) -> list[dict[str, Any]]:
+    """Cycles of a sample of the first epoch, of a later one and of tests, from flash and SDRAM."""
+    out = []
+    for name, design in {"flash": board, "SDRAM": board.with_sdram(samples=True)}.items():
+        trainer = StandaloneBoard(design, data)
+        few, more = (trainer.cycles(trainer.store(n)) for n in (FEW, MORE))
+        both = trainer.cycles(store := trainer.store(MORE, epochs=2, tests=MORE))
+        assert store.tests is not None
+        for _ in range(2):  # the second time all lines are in the SDRAM
+            tested = [trainer.test_cycles(store.tests, n) for n in (FEW, MORE)]
+        out.append(
+            {
+                "memory": name,
+                "first": round((more - few) / (MORE - FEW), 1),
+                "later": round((both - more) / MORE, 1),
+                "test": round((tested[1] - tested[0]) / (MORE - FEW), 1),
+                "violations": trainer.simulated.violations,
+            }
+        )
+        print(out[-1], flush=True)
+    return out
+
+
+def measured(board: Board, data: DataSet) -> tuple[float, float, float]:
+    """Engine cycles, standalone cycles and flash bytes of a training sample."""
+    trainer = StandaloneBoard(board, data)
+    client, network, weights, preset = trainer.client, trainer.network, trainer.weights, trainer.preset
+    stores = [trainer.store(n) for n in (FEW, MORE)]
+    cycles = [trainer.cycles(store) for store in stores]
+    store = stores[-1]
     samples = sum(len(content) for block, content in store.blocks.items() if block > store.registers.index)
     # with a host, from the initial state of the standalone board
     chip = Chip(client, network, weights, learning_rate=preset.rate(0))
@@ -95,9 +154,27 @@ def _engine(board: Board) -> tuple[object, ...]:
 
 
 def main(
-    boards: Annotated[Sequence[str], "boards (default: icebreaker)"] = (), *, data: Data, write: Write = False
+    boards: Annotated[Sequence[str], "boards (default: icebreaker)"] = (),
+    *,
+    data: Data,
+    sdram: Annotated[bool, "compare samples in flash and SDRAM"] = False,
+    write: Write = False,
 ) -> None:
     mnist = BOARD_PRESET.load(data)
+    if sdram:
+        found = {name: by_memory(BOARDS[name], mnist) for name in boards or [SDRAM_BOARD]}
+        if write:
+            entries = {
+                name: {
+                    **stamp("sdram samples", name),
+                    "mhz": BOARDS[name].clock_hz / 1e6,
+                    "network": "-".join(map(str, BOARDS[name].network)),
+                    "memories": rows,
+                }
+                for name, rows in found.items()
+            }
+            pages.save(SAMPLES_RECORD, {"boards": entries}, 3)
+        return
     rows = []
     for name in choose(boards or ["icebreaker"], BOARDS, "board"):
         board = BOARDS[name]

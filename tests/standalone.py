@@ -69,13 +69,13 @@ class FailingFlash(Flash):
             self._count()
             super().program(at, bytes([byte]))
 
-    def erase(self, block):
+    def erase(self, number, size=BLOCK):
         self._count()
         if not self.left:
-            half = block * BLOCK + random.Random(block).randrange(BLOCK)
-            self.content[half : (block + 1) * BLOCK] = b"\xff" * ((block + 1) * BLOCK - half)
+            half = number * size + random.Random(number).randrange(size)
+            self.content[half : (number + 1) * size] = b"\xff" * ((number + 1) * size - half)
             raise PowerCut
-        super().erase(block)
+        super().erase(number, size)
 
     def _count(self):
         if not self.left:

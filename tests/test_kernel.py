@@ -13,23 +13,27 @@ from __future__ import annotations
 import contextlib
 import math
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
+from numba import njit
 
 from equilif_golden.blocks.geometry import positions
 from equilif_golden.blocks.plasticity import GAIN_MAX, SHIFTS, Step
 from equilif_golden.blocks.softmax import SHIFTS as SOFTMAX_SHIFTS
+from equilif_golden.decoder import FORK, decode
 from equilif_golden.engine.chip import Chip
 from equilif_golden.engine.compiler import CapacityError, Compiled, engine_for
-from equilif_golden.engine.config import EngineConfig, Pipeline
+from equilif_golden.engine.config import EngineConfig, Pipeline, Unlimited
 from equilif_golden.engine.features import EVERYTHING
 from equilif_golden.engine.isa import Op, SourceMode, StateMode, assemble, disassemble
 from equilif_golden.engine.model import EngineModel
 from equilif_golden.engine.port import Region, region_size
-from equilif_golden.executor import execute
+from equilif_golden.executor import execute, rank, scan
 from equilif_golden.fixed import Numerics
 from equilif_golden.kernel import Kernel, TokenRows
 from equilif_golden.learning import divisor, smallest_rate
@@ -49,6 +53,7 @@ from equilif_golden.reference import Reference
 from equilif_golden.samples import one_hot
 from equilif_golden.schedule import Schedule
 from equilif_golden.synapses import FEEDBACK_SCALES
+from equilif_golden.vectors import Code, Elements, Struct, Value, emitted, new_array
 from tests.networks import SCHEDULES, schedules
 
 LANES = (2, 4, 8, 16)
@@ -1158,3 +1163,56 @@ def test_reference_stands_in_for_kernel(tokens, tmp_path):
     assert [len(model.predict(x if tokens else x[:0], tokens=none)) for model in models] == [0, 0]
     with pytest.raises(ValueError, match="labels"):
         reference.accuracy(x, y[:2], tokens=rows)
+
+
+class Scanned(NamedTuple):
+    """Memories of a scan."""
+
+    events: npt.NDArray[np.int32]
+    found: npt.NDArray[np.int64]
+    ranks: npt.NDArray[np.int32]
+
+
+@pytest.mark.parametrize("compresses", [False, True])
+def test_scan_with_and_without_compression(compresses, monkeypatch):
+    monkeypatch.setattr(Code, "compresses", compresses)
+
+    @emitted
+    def scan_values(c: Code, values: Elements, n: Value, m: Struct) -> Value:
+        return scan(c, n, values.load, m)
+
+    @emitted
+    def rank_of(c: Code, m: Struct, neuron: Value) -> Value:
+        return rank(m, neuron)
+
+    @njit
+    def run(values, n, m):
+        return scan_values(values, n, m)
+
+    @njit
+    def ranked(m, neuron):
+        return rank_of(m, neuron)
+
+    for n in (1, 10, 32, 33, 64, 65, 200):
+        values = new_array(n, np.uint8)
+        values[:] = 1  # beyond the end, too
+        values[:n] = np.random.default_rng(n).integers(0, 2, n)
+        m = Scanned(
+            new_array(n, np.int32), new_array(n // 64 + 2, np.int64), new_array(n // 64 + 2, np.int32)
+        )
+        expected = np.flatnonzero(values[:n])
+        assert run(values, n, m) == len(expected)
+        assert m.events[: len(expected)].tolist() == expected.tolist()
+        assert [ranked(m, k) for k in range(n + 1)] == np.searchsorted(expected, np.arange(n + 1)).tolist()
+
+
+def test_second_state_begins_with_the_first_difference():
+    network = Network.chain(4, 3, 2, schedule=Schedule(free=8, nudged=4, window=4))
+    compiled = Compiled(network, Unlimited(network.numerics))
+    program = decode(compiled.program(0.1), network.numerics.weight, compiled.state_groups).instructions
+    forks = program[program["op"] == FORK]
+    # the output is nudged; the hidden population receives its spikes; all have two states when measured
+    assert forks["source"].tolist() == [2, 0, 0, 0]
+    assert forks["population"].tolist() == [1, 2, 1, 2]
+    save = program[program["op"] == Op.SAVE]
+    assert save["second"].all() and not (program["op"] == Op.RESTORE).any()

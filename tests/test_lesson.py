@@ -23,7 +23,9 @@ from equilif_golden.front_end.filter_bank import BANDS
 from equilif_golden.front_end.segmentation import Verdict
 from equilif_golden.kernel import Kernel
 from equilif_golden.link.device import Device
-from equilif_golden.link.flash import BLOCK, Area, Flash
+from equilif_golden.link.flash import BLOCK, ERASED, Area, Flash
+from equilif_golden.link.protocol import Command
+from equilif_golden.link.standalone import LESSON_REGISTERS
 from equilif_golden.network import Network
 from tests.cli import error_of, run
 from tests.listening import ListeningBoard
@@ -185,6 +187,17 @@ def test_restore_to_flash(heard, tmp_path, monkeypatch):
     run("restore", path, "--flash", "--out", out, "--overwrite")
     device.trainer.work()
     assert device.trainer.registers.classes == 3 and board.hear(Verdict.SAMPLE, codes)[:1] == b"C"
+    for _ in range(2):  # the second time the place of the learned word is empty again
+        run("restore", path, "--flash", "--out", out, "--overwrite", "--keep", 5)
+        r = device.trainer.registers
+        place = (r.index + 1) * BLOCK
+        assert r.valid and r.room == 1 and device.flash.content[place] == ERASED
+        board.press(2)
+        assert board.hear(Verdict.SAMPLE, codes) == live.answer("L", 2)
+        assert device.flash.content[place : place + 2] == bytes([Command.WRITE, 2])
+    older = tuple(tuple(field for field in r if field[0] != "room") for r in LESSON_REGISTERS)
+    monkeypatch.setattr("equilif_golden.link.standalone.LESSON_REGISTERS", older)
+    assert "--keep" in error_of("restore", path, "--flash", "--out", out, "--overwrite", "--keep", 5)
 
 
 def test_flash_of_a_board_without_lessons(heard, tmp_path, monkeypatch):

@@ -254,6 +254,8 @@ def test_front_end_is_for_recordings(tmp_path):
         (("build", "orangecrab", "--front-end", "pdm", "--standalone"), "learn button"),
         (("simulate", "ulx3s-25f", "--learn", 3, "--flash", "f.bin"), "--microphone"),
         (("restore", "digits-64", "--new-classes", 1), "--flash"),
+        (("restore", "digits-64", "--keep", 16), "--flash"),
+        (("simulate", "icebreaker", "--sdram", "--flash", "f.bin"), "SDRAM"),
         (("restore", "digits-64", "--flash"), "front_end"),
         (("simulate", "icebreaker", "--microphone", "WAV", "--network", "digits-64"), "iCEBreaker"),
         (("build", "ulx3s-25f", "--front-end", "pdm", "--lanes", 4), "--lanes"),

@@ -21,6 +21,7 @@ from equilif_golden.engine.config import EngineConfig, ExternalWeights
 from equilif_golden.fixed import check_float, check_int
 from equilif_golden.link.flash import Area
 from equilif_golden.link.protocol import FRAME_BYTES, MAX_SAMPLES
+from equilif_golden.sdram import ClockedSdram
 from equilif_hdl.front_end import listener
 from equilif_hdl.front_end.listener import Microphone
 from equilif_hdl.front_end.sensor import Adc
@@ -62,8 +63,9 @@ class Board:
     #: what the board has for an ADC, and whether the design is for one
     adc_front_end: AdcFrontEnd | None = None
     has_adc: bool = False
-    #: memory beside the FPGA
+    #: memory beside the FPGA, and whether the standalone trainer reads its samples there
     sdram: Sdram | None = None
+    samples_in_sdram: bool = False
     #: layer sizes of a network that fits
     network: tuple[int, ...]
     #: memory style of neuron state, see equilif_hdl.engine.engine.Engine
@@ -125,14 +127,17 @@ class Board:
             )
         return replace(self, standalone=standalone)
 
-    def with_sdram(self) -> Board:
+    def with_sdram(self, *, samples: bool = False) -> Board:
         """Copy with external weights in place of a standalone trainer; ValueError if the board has no SDRAM,
-        the link is too fast for it, or there is a front end.
+        the link is too fast for it, or there is a front end.  ``samples``: copy whose standalone trainer
+        reads its samples from the SDRAM, with any link.
         """
         if self.sdram is None:
             raise ValueError(f"{self.title} has no SDRAM that the design can use")
         if self.microphone_kind or self.has_adc:
             raise ValueError("a design with an SDRAM has no front end: leave out --front-end or --sdram")
+        if samples:
+            return replace(self.with_standalone(), samples_in_sdram=True)
         if self.link.kind == "udp":
             raise ValueError(
                 "a design with an SDRAM has no link by UDP: take another link, or leave out --sdram"
@@ -149,6 +154,13 @@ class Board:
             value_groups=max(self.config.value_groups, self.sdram.values // p),
         )
         return replace(self, standalone=False, config=config)
+
+    @property
+    def sample_memory(self) -> ClockedSdram | None:
+        """SDRAM for the samples of the standalone trainer, if the design has one."""
+        if self.sdram is None or not (self.samples_in_sdram and self.standalone):
+            return None
+        return ClockedSdram(self.sdram.chip_name, int(self.clock_hz))
 
     @property
     def front_ends(self) -> tuple[str, ...]:
@@ -260,6 +272,7 @@ class Shell(Elaboratable):
             lookup=board.device.family.lookup,
             microphone=board.microphone,
             adc=board.adc,
+            sdram=board.sample_memory,
         )
 
     def elaborate(self, platform: Platform) -> Module:
@@ -279,7 +292,7 @@ class Shell(Elaboratable):
             lights = [hears | top.active, top.link, top.fault] if self.board.standalone else [hears, top.link]
         if self.board.has_adc and self.board.adc_front_end:
             self.board.adc_front_end.join(m, platform, top.sensor)
-        if self.board.config.external and self.board.sdram:
+        if self.board.sdram and top.sdram_type:
             self.board.sdram.join(m, platform, top.sdram)
         for (name, number), lit in zip(self.board.leds, lights, strict=False):
             m.submodules[f"{name}_{number}"] = pin = io.Buffer(

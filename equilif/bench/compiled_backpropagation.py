@@ -1,11 +1,15 @@
 """Compiled baseline of the speed benchmark: stochastic gradient descent in Numba, batch 1.
 
 The network of equilif.bench.backpropagation with one hidden layer, in 32-bit floating point, ``fastmath``.
-Both directions skip inputs that are zero.  Weights of the hidden layer are read by rows, four at a time, and
-those of the output layer by rows of the outputs, so that all inner loops are vector code.
+Both directions skip inputs that are zero.  As in the golden kernel, arrays are aligned and the next sample is
+prefetched.
+Weights of the hidden layer are read by rows, four at a time, and those of the output layer by rows of the
+outputs, so that all inner loops are vector code.
 """
 
 from __future__ import annotations
+
+import math
 
 import numba
 import numpy as np
@@ -15,6 +19,8 @@ from equilif.bench.throughput import LEARNING_RATES
 from equilif.data.base.arrays import Bytes
 from equilif.data.sets.dataset import DataSet
 from equilif.training.settings.presets import PRESETS
+from equilif_golden.executor import prefetch
+from equilif_golden.vectors import new_array
 
 F32 = npt.NDArray[np.float32]
 
@@ -66,7 +72,10 @@ def forward(x, active, values, w1, b1, w2, b2, hidden, output):  # type: ignore[
 def train_samples(x, y, order, rate, w1, b1, w2, b2, work):  # type: ignore[no-untyped-def]
     """Samples one by one."""
     active, values, hidden, gradient, output = work
-    for j in order:
+    for sample in range(len(order)):
+        j = order[sample]
+        if sample + 1 < len(order):
+            prefetch(x.shape[1], x, y, order[sample + 1])
         n = forward(x[j], active, values, w1, b1, w2, b2, hidden, output)
         output[y[j]] -= np.float32(1)
         for k in range(len(hidden)):
@@ -96,6 +105,12 @@ def predict_samples(x, w1, b1, w2, b2, work, found):  # type: ignore[no-untyped-
         found[j] = np.argmax(output)
 
 
+def aligned(*shape: int) -> F32:
+    """Zeros from the start of a cache line."""
+    n = math.prod(shape)
+    return new_array(n, np.float32)[:n].reshape(shape)
+
+
 class CompiledBackpropagation:
     """Learner with the initial distribution of weights that PyTorch has."""
 
@@ -107,7 +122,9 @@ class CompiledBackpropagation:
         self.put(data.x_train, data.y_train)
 
         def uniform(fan_in: int, *shape: int) -> F32:
-            return rng.uniform(-(fan_in**-0.5), fan_in**-0.5, shape).astype(np.float32)
+            w = aligned(*shape)
+            w[:] = rng.uniform(-(fan_in**-0.5), fan_in**-0.5, shape)
+            return w
 
         self.weights = (
             uniform(n, n, n_hidden),
@@ -116,7 +133,7 @@ class CompiledBackpropagation:
             uniform(n_hidden, m),
         )
         sizes = (n + 1, n_hidden, n_hidden, m)
-        self.work = (np.zeros(n + 1, np.int64), *(np.zeros(size, np.float32) for size in sizes))
+        self.work = (np.zeros(n + 1, np.int64), *map(aligned, sizes))
         self.rate = np.float32(LEARNING_RATES[data.name][1] if rate is None else rate)
         self.train(np.arange(0))  # compiles
 

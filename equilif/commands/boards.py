@@ -81,7 +81,8 @@ class RoutingOptions:
 
 
 SDRAM_HELP = (
-    "Train weights that do not fit on the FPGA in the SDRAM of the board, in place of the standalone trainer."
+    "Use the SDRAM of the board: for weights that do not fit on the FPGA, or, with a standalone trainer, for "
+    "its samples."
 )
 
 
@@ -329,9 +330,7 @@ def simulate(
     if played.file is not None and played.network is not None:
         chosen = simulation.with_front_end(chosen, played.kind, played.network, played.file, played.learn)
     if sdram:
-        if flash is not None:
-            raise ValueError("external weights take the place of the standalone trainer: leave out --flash")
-        chosen = chosen.with_sdram()
+        chosen = chosen.with_sdram(samples=flash is not None)
     if flash is not None:
         chosen = chosen.with_standalone()
         simulation.require_flash(flash)
@@ -538,6 +537,14 @@ def restore(
         int | None,
         typer.Option(help="With --flash: number of unused outputs.", min=0, max=50, show_default="1"),
     ] = None,
+    keep: Annotated[
+        int,
+        typer.Option(
+            help="With --flash: room for learned words, a multiple of 16.  Later lessons replay them.",
+            min=0,
+            max=4080,
+        ),
+    ] = 0,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -561,16 +568,22 @@ def restore(
         file = out or Path("board.npz")
         with show.counted("write") as progress:
             stored = transfer.restore_to_flash(
-                board, network, file, new_classes=new_classes, overwrite=overwrite, progress=progress
+                board,
+                network,
+                file,
+                new_classes=new_classes,
+                kept=keep,
+                overwrite=overwrite,
+                progress=progress,
             )
         show.console.print(
             f"the board hears {stored['classes']} classes from power-on; {stored['new_classes']} more can be "
-            f"learned, with {stored['stored']:,} of {stored['of']:,} stored words for replay; the network is "
-            f"in {show.literal(file)}"
+            f"learned, with {stored['stored']:,} of {stored['of']:,} stored words for replay and room for "
+            f"{stored['kept']:,} learned ones; the network is in {show.literal(file)}"
         )
         return {"network": file, **stored}
-    if new_classes is not None or out is not None or overwrite:
-        raise ValueError("--new-classes, --out and --overwrite belong to --flash: give it too")
+    if new_classes is not None or keep or out is not None or overwrite:
+        raise ValueError("--new-classes, --keep, --out and --overwrite belong to --flash: give it too")
     with show.console.status("the weights are written to the board"):
         found = transfer.restore(board, network)
     show_displaced(found.displaced)

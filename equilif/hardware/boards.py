@@ -165,9 +165,7 @@ def with_options(
     if front_end is not None:
         board = board.with_front_end(front_end).with_standalone(bool(standalone))
     if sdram:
-        if standalone:
-            raise ValueError("the SDRAM takes the place of the standalone trainer: leave out --standalone")
-        board = board.with_sdram()
+        board = board.with_sdram(samples=bool(standalone))
     return board
 
 

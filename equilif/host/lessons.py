@@ -74,6 +74,7 @@ def job_of(
             replay=settings.replay_per_sample,
             rounds=settings.passes,
             classes=len(listener.labels),
+            kept=settings.kept,
         ),
     )
 
@@ -83,14 +84,16 @@ def save_network(path: Path, job: TrainingJob) -> None:
     networks.save(path, job.network, job.weights, job.about)
 
 
-def require_lessons(client: Client) -> None:
-    """StoreError unless the trainer of an idle board has lessons."""
+def require_lessons(client: Client, *, keeps_words: bool = False) -> None:
+    """StoreError unless the trainer of an idle board has lessons, and if asked for keeps learned words."""
     before = client.registers
-    client.set_registers(replace(before, rounds=1))
-    kept = client.registers.rounds
+    client.set_registers(replace(before, rounds=1, room=1))
+    found = client.registers
     client.set_registers(before)
-    if not kept:
+    if not found.rounds:
         raise StoreError(NO_LESSONS)
+    if keeps_words and not found.room:
+        raise StoreError("this board keeps no learned words: build it again, or leave out --keep")
 
 
 def put(content: mmap.mmap | bytearray, area: Area, identity: Identity, job: TrainingJob) -> bool:

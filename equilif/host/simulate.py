@@ -86,6 +86,7 @@ class Simulated:
                 adc=replace(board.adc, clock_hz=SENSOR_CLOCK_HZ, rate_hz=SENSOR_RATE_HZ)
                 if board.adc
                 else None,
+                sdram=board.sample_memory,
             )
         except (BuildFailed, YosysError, ToolNotFound) as e:
             raise ToolFailed(str(e)) from e

@@ -30,10 +30,13 @@ from equilif_golden.engine.chip import Chip
 from equilif_golden.engine.port import READ_BYTES, Region, dither_position
 from equilif_golden.fixed import Raw, check_int
 from equilif_golden.front_end.live import NUMBER, table_first
+from equilif_golden.front_end.tokens import TOKENS
 from equilif_golden.link.flash import BLOCK, ERASED
 from equilif_golden.link.protocol import (
+    LEARN,
     READ_HEADER,
     RESULT,
+    RUN_HEADER,
     TRAINER,
     WRITE_HEADER,
     Command,
@@ -46,8 +49,11 @@ from equilif_golden.link.standalone import (
     LIST_BYTES,
     OWNER,
     OWNER_BITS,
+    PLACES,
     REGISTER_BYTES,
+    RUN_BYTES,
     SLOTS,
+    WORD_LISTS,
     WRITABLE,
     TrainerRegisters,
     slot_blocks,
@@ -58,6 +64,7 @@ from equilif_golden.samples import one_hot
 
 MAX_EPOCHS = 0xFF
 MAX_CLASSES = 1 << 8  #: a sample's label is a byte
+MAX_KEPT = PLACES * 0xFF  #: learned words that a board keeps
 RECORD_BYTES = 512  #: of elements in a frame of a slot
 
 
@@ -112,12 +119,14 @@ class Lessons:
     table : of the live controller, see equilif_golden.front_end.live.Table.
     replay, rounds : stored samples after each learned word, and how often both are learned; up to 255.
     classes : classes so far; further outputs of the network are for new ones.
+    kept : learned words that the board keeps for replay; whole blocks of places.
     """
 
     table: Raw
     replay: int
     rounds: int
     classes: int
+    kept: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,7 +195,12 @@ class FlashStore:
         reads, writes = _slot(chip, recorder, job)
         index = saves + _blocks(len(reads))
         offered = len(job.samples.labels)
-        first = index + _blocks(INDEX_BYTES * offered)
+        word_blocks = 0
+        if job.lessons is not None and job.lessons.kept:
+            word_blocks = -(-check_int(job.lessons.kept, "kept", 0, MAX_KEPT, "learned words") // PLACES)
+            offered = min(offered, BLOCK // INDEX_BYTES)
+            reads = _with_word_lists(chip, recorder, reads)
+        first = index + _blocks(INDEX_BYTES * offered) + word_blocks
         if first >= identity.flash_blocks:
             raise StoreError(
                 f"no sample fits: weights and programs take {first} of "
@@ -220,12 +234,15 @@ class FlashStore:
             registers.replay = check_int(job.lessons.replay, "replay", 0, 0xFF, "samples")
             registers.rounds = check_int(job.lessons.rounds, "rounds", 1, 0xFF, "of a lesson")
             registers.classes = check_int(job.lessons.classes, "classes", 1, network.n_outputs)
+            registers.room = word_blocks
+            registers.half = half_of(n + PLACES * word_blocks)
         about = NetworkIdentity.of(network, job.about)
         out = cls(identity, registers, n, offered, about, journal=SLOTS * size)
         out._put(saves * BLOCK, reads)
         out._put(index * BLOCK, places)
         for (begin, _), data in zip(regions, samples, strict=True):
             out._put(begin, data)
+        out.blocks |= dict.fromkeys(range(index + 1, index + 1 + word_blocks), b"")
         if job.tests is not None:
             encoded = _samples(chip, recorder, job.tests, learn=False)
             out._put_tests(encoded, len(job.tests.labels), lambda k: tick(n + k))
@@ -301,7 +318,7 @@ class FlashStore:
         spared = 0
         for block, data in sorted(self.blocks.items(), key=lambda item: (item[0] < self.journal, item[0])):
             slot = block < self.journal
-            if block in kept and not slot:
+            if block in kept and not slot and data:  # places of learned words are empty again
                 spared += len(data)
             else:
                 client.erase_flash(block)
@@ -394,7 +411,7 @@ def _slot(chip: Chip, recorder: Recorder, job: TrainingJob) -> tuple[bytes, byte
         tokens = np.zeros((layer.attention.size, layer.relay.width), np.int64)
         first, zeros = chip.compiled.token_words(tokens)
         words = np.concatenate([words, np.zeros(first + zeros.size - len(words), np.int64)])
-    most = min(RECORD_BYTES, recorder.identity.max_payload - WRITE_HEADER.size) // READ_BYTES[Region.WEIGHT]
+    most = _record_weights(recorder)
     for at in range(0, len(words), most):
         part = words[at : at + most].astype("<i2")
         reads += slip(seal(Command.READ, 0, READ_HEADER.pack(Region.WEIGHT, at, len(part))))
@@ -404,6 +421,35 @@ def _slot(chip: Chip, recorder: Recorder, job: TrainingJob) -> tuple[bytes, byte
     writes += slip(seal(Command.WRITE, 0, WRITE_HEADER.pack(Region.COUNTER, 0) + position))
     reads += slip(seal(Command.READ, 0, READ_HEADER.pack(TRAINER, 0, WRITABLE)))
     return bytes(reads), bytes(writes)
+
+
+def _with_word_lists(chip: Chip, recorder: Recorder, reads: bytes) -> bytes:
+    """READs of a checkpoint, those of a learned word, and the RUN that ends the list of each label."""
+    network, compiled = chip.network, chip.compiled
+    layer = network.dynamic_attention
+    assert layer is not None
+    first, zeros = compiled.token_words(np.zeros((layer.attention.size, layer.relay.width), np.int64))
+    end = first + zeros.size
+    target = compiled.groups[compiled.target].first * recorder.config.lanes
+    most = _record_weights(recorder)
+    spans = [(Region.WEIGHT, at, min(most, end - at)) for at in range(first, end, most)]
+    spans += [(Region.VALUE, compiled.sample_first, TOKENS), (Region.VALUE, target, network.n_outputs)]
+    word = b"".join(slip(seal(Command.READ, 0, READ_HEADER.pack(*span))) for span in spans)
+    runs = b"".join(
+        slip(seal(Command.RUN, label, RUN_HEADER.pack(LEARN, 0, 0, 0))).ljust(RUN_BYTES, bytes([ERASED]))
+        for label in range(network.n_outputs)
+    )
+    out = b""
+    for data, size in ((reads, WORD_LISTS * LIST_BYTES), (word, LIST_BYTES), (runs, LIST_BYTES)):
+        if len(data) >= size:
+            raise StoreError(f"a list of a board that keeps words has {len(data)} bytes of {size}: keep none")
+        out += data.ljust(size, bytes([ERASED]))
+    return out
+
+
+def _record_weights(recorder: Recorder) -> int:
+    """Weights of a frame of a slot or of a learned word."""
+    return min(RECORD_BYTES, recorder.identity.max_payload - WRITE_HEADER.size) // READ_BYTES[Region.WEIGHT]
 
 
 def _set(first: int, elements: bytes) -> bytes:

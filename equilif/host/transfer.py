@@ -29,6 +29,7 @@ from equilif_golden import network as networks
 from equilif_golden.engine import compiler
 from equilif_golden.engine.chip import Chip
 from equilif_golden.engine.compiler import CapacityError, Compiled
+from equilif_golden.link.standalone import PLACES
 
 Open = Callable[[], Client]
 
@@ -138,6 +139,7 @@ def restore_to_flash(
     out: Path,
     *,
     new_classes: int | None = None,
+    kept: int = 0,
     overwrite: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, Any]:
@@ -148,7 +150,7 @@ def restore_to_flash(
     files.require_absent([out], overwrite)
     files.check(out)
     listener = WordRecognizer(saved.read(path))
-    settings = BOARD_SETTINGS
+    settings = replace(BOARD_SETTINGS, kept=kept)
     if new_classes is not None:
         settings = replace(settings, new_classes=new_classes)
     words = lesson.memory(listener.saved, settings.stored)
@@ -156,7 +158,7 @@ def restore_to_flash(
     if not client.identity.flash_blocks:
         raise StoreError(lessons.NO_LESSONS)
     standalone.require_replaceable(client, overwrite)
-    lessons.require_lessons(client)
+    lessons.require_lessons(client, keeps_words=kept > 0)
     job = lessons.job_of(listener, words, client.config, settings)
     store = FlashStore.of_job(client.identity, job)
     store.upload(client, lambda done: progress(done, store.size))
@@ -168,5 +170,6 @@ def restore_to_flash(
         "stored": store.n,
         "of": len(words),
         "new_classes": settings.new_classes,
+        "kept": store.registers.room * PLACES,
         "bytes": store.size,
     }

@@ -19,6 +19,7 @@ class LessonSettings:
     learning_rate : of the first pass, from which it falls linearly; of a board alone constant.
     label_rate : of a single sample that is learned by the label of the pins or of a host.
     new_classes : unused outputs of a network in the flash of a board.
+    kept : learned words that a board alone keeps for replay, in units of 16.
     """
 
     stored: int = 20
@@ -28,6 +29,7 @@ class LessonSettings:
     learning_rate: float = 0.02
     label_rate: float = 0.01
     new_classes: int = 1
+    kept: int = 0
 
 
 SETTINGS = LessonSettings()

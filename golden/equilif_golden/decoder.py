@@ -4,16 +4,18 @@ The program is that of equilif_golden.engine.compiler for one lane, so groups ar
 weights.  CONVOLVE becomes part of the instruction that follows it.  A dense synapse is a convolution with one
 position at both ends.
 
-An instruction through weights goes from the positions of its source along edges.  An edge is a run of
-neighbouring neurons at the other end and the first of their weights.  Forwards there is one for each joined
-position of ``post``.  Backwards, and in LEARN, whose source is ``post``, there is one for each run of
-presynaptic neurons under a kernel.
+An instruction through weights goes through the positions of ``post`` and their edges: one for each run of
+neighbouring presynaptic neurons under the kernel.
+
+**Two states.** Where nudged phases are interleaved, the second state of a population is only made where it
+differs from the first one: FORK copies it before the first time step in which the population is nudged or
+receives from spikes that differ.  Until then instructions on its second state are left out.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -25,6 +27,9 @@ from equilif_golden.engine.isa import SYNAPTIC, Instruction, Op
 from equilif_golden.fixed import VALUE, Fixed
 
 I32 = npt.NDArray[np.int32]
+
+#: instruction of the executor alone: a population gets a second state of its own
+FORK = 1 + int(max(Op))
 
 #: most neurons for which GATHER reads dense weights row by row of their transposed copy
 FEW = 16
@@ -48,14 +53,20 @@ class DecodedInstruction(NamedTuple):
     copy: int = -1  #: number of the transposed copy that is read; -1: none
     at: int = 0  #: first weight, in the synapse or in its copy
     edge_start: int = 0  #: first of DecodedProgram.edge_starts: one per position, and their end
-    positions: int = 0  #: of the source; of LEARN those of ``post``
+    positions: int = 0  #: of ``post``
     maps: int = 0  #: neurons of a position
-    stride: int = 0  #: weights from a neuron of the source to the next one; of LEARN a row of weights
+    stride: int = 0  #: weights from a neuron of the source to the next one
     length: int = 0  #: neurons of an edge
     loaded: int = 0  #: whether rows are patterns of a sample, of which some are absent
+    clamped: int = 0  #: whether the values of the source are equal at +beta and at -beta
     noise_maps: int = 0  #: neurons of a position of ``pre``, for the dither
     region: int = 0  #: number of the region of the weights
     by_rows: int = 0  #: whether rows of dense weights, or of their copy, are read for each destination
+    backwards: int = 0  #: whether the source is ``post``
+    second: int = 0  #: neurons from the first state to the one that is used; of SAVE: FORK copies later
+    twin: int = 0  #: neurons from the first state to a second one, on which the same instruction follows
+    population: int = 0  #: number of the destination; 0: several populations
+    source: int = 0  #: number of the source of GATHER and FORK; of FORK 0: the populations differ
 
 
 class DecodedProgram(NamedTuple):
@@ -63,13 +74,15 @@ class DecodedProgram(NamedTuple):
 
     instructions: npt.NDArray[np.void]  #: DecodedInstruction
     edge_starts: I32  #: index of the first edge of a position
-    edges: I32  #: (n, 2): first neuron at the other end; first weight (of LEARN: row), counted from ``at``
+    edges: I32  #: (n, 2): first neuron of ``pre``; first row of weights
     #: (n, 5), of each transposed copy: first weight, rows, columns, shift of its weights, its first weight
     copies: I32
     n_copies: int
     n_copied: int  #: weights of all copies
     regions: I32  #: (n, 2): first weight and end of weights that are learned or stored together
     n_regions: int
+    n_states: int  #: neurons with a state
+    n_populations: int  #: of them, and one
     loaded_region: int
     w_lo: int
     w_hi: int
@@ -81,7 +94,7 @@ class _Edges:
     def __init__(self) -> None:
         self.starts: list[I32] = [np.zeros(0, np.int32)]
         self.edges: list[I32] = [np.zeros((0, 2), np.int32)]
-        self.known: dict[tuple[Geometry, bool], dict[str, int]] = {}
+        self.known: dict[Geometry, dict[str, int]] = {}
         self.copies: dict[tuple[int, int, int, int], int] = {}
         self.n_copied = 0
 
@@ -90,11 +103,10 @@ class _Edges:
         maps = geometry.pre
         if geometry.rows * geometry.columns == 1:  # all positions of pre are one
             geometry = Geometry(geometry.patch, geometry.post, 1, 1, 1, 1, 1)
-        forward = not i.backwards and i.op != Op.LEARN
-        if (geometry, forward) not in self.known:
-            self.known[geometry, forward] = self._forward(geometry) if forward else self._backward(geometry)
-        found = {**self.known[geometry, forward], "weights": i["tile"], "n_weights": geometry.tiles}
-        found |= {"at": i["tile"], "noise_maps": maps}
+        if geometry not in self.known:
+            self.known[geometry] = self._add(geometry)
+        found = {**self.known[geometry], "weights": i["tile"], "n_weights": geometry.tiles}
+        found |= {"at": i["tile"], "noise_maps": maps, "backwards": int(i.backwards)}
         dense = geometry.n_post == geometry.post
         few = i.op == Op.GATHER and geometry.post <= FEW
         by_rows = dense and (i.op == Op.DRIVE if i.backwards else few)
@@ -109,31 +121,18 @@ class _Edges:
             self.n_copied += geometry.tiles
         return {"copy": list(self.copies).index(copy), "at": self.copies[copy], "stride": geometry.patch}
 
-    def _forward(self, g: Geometry) -> dict[str, int]:
-        """Edges from each position of ``pre`` to those of ``post`` whose kernels it is under."""
-        sources = g.sources()
-        order = np.argsort(sources.ravel(), kind="stable")
-        post, offset = np.divmod(order, g.offsets)
-        ends = np.searchsorted(sources.ravel()[order], np.arange(g.height * g.width + 1))
-        edges = np.stack([post * g.post, offset * g.pre * g.post], axis=1)
-        return self._add(ends, edges) | {"maps": g.pre, "stride": g.post, "length": g.post}
-
-    def _backward(self, g: Geometry) -> dict[str, int]:
-        """Edges from each position of ``post`` to the neurons under its kernel."""
+    def _add(self, g: Geometry) -> dict[str, int]:
+        """Edges of each position of ``post``."""
         neurons = g.patches()
         ends_of_runs = 1 + np.flatnonzero((np.diff(neurons) != 1).any(axis=0))
         run = math.gcd(g.patch, *ends_of_runs.tolist())
         starts = neurons[:, ::run]
         rows = np.broadcast_to(np.arange(0, g.patch, run), starts.shape)
+        found = {"edge_start": sum(map(len, self.starts)), "positions": len(starts)}
         ends = np.arange(len(starts) + 1) * starts.shape[1]
-        edges = np.stack([starts.ravel(), rows.ravel()], axis=1)
-        return self._add(ends, edges) | {"maps": g.post, "stride": g.post, "length": run}
-
-    def _add(self, ends: npt.NDArray[np.intp], edges: npt.NDArray[np.intp]) -> dict[str, int]:
-        found = {"edge_start": sum(map(len, self.starts)), "positions": len(ends) - 1}
         self.starts.append((sum(map(len, self.edges)) + ends).astype(np.int32))
-        self.edges.append(edges.astype(np.int32))
-        return found
+        self.edges.append(np.stack([starts.ravel(), rows.ravel()], axis=1).astype(np.int32))
+        return found | {"maps": g.post, "stride": g.post, "length": run}
 
 
 def _operands(i: Instruction) -> dict[str, int]:
@@ -145,6 +144,8 @@ def _operands(i: Instruction) -> dict[str, int]:
             found["value"] = i["threshold"]
         case Op.DRIVE:
             found["gain"] = i["rounding"] << (VALUE.f - 1)
+        case Op.LEARN:
+            found["clamped"] = i["clamped"]
         case Op.RELAY:
             found["gain"] = gate_shift(i["rate_shift"])
         case Op.SOFTMAX:
@@ -173,26 +174,70 @@ def _region(regions: I32, tile: int) -> int:
     return max(0, int(np.searchsorted(regions[:, 0], tile, "right")) - 1)
 
 
-def decode(program: Sequence[Instruction], weight: Fixed, loaded: int | None = None) -> DecodedProgram:
+def _two_states(
+    program: Sequence[Instruction], states: int
+) -> Iterator[tuple[Instruction | None, dict[str, int]]]:
+    """Instructions, each with the fields that say which states it works on, and FORKs, which are None."""
+    if not any(i.second for i in program):
+        yield from ((i, {}) for i in program)
+        return
+    steps = dict.fromkeys((i.dst, i.n_dst) for i in program if i.op == Op.STEP)
+    numbers = {dst: k for k, (dst, _) in enumerate(steps, 1)}
+    forks = [{"op": FORK, "dst": dst, "n_dst": n, "population": k} for k, (dst, n) in enumerate(steps, 1)]
+    saved = False
+    step: list[tuple[Instruction | None, dict[str, int]]] = []
+    sources: list[int] = []  # of the FORKs before a time step
+    for i in program:
+        of_step = i.op in (Op.CONVOLVE, Op.GATHER, Op.NUDGE, Op.STEP)
+        fields = {"second": states * i.second}
+        if saved and of_step and i.op != Op.CONVOLVE:
+            fields |= {"population": numbers[i.dst], "source": numbers[i.src] if i.op == Op.GATHER else 0}
+            if not i.second:
+                fields["twin"] = states
+                if i.op != Op.STEP:
+                    sources.append(fields["source"])
+        if i.op == Op.SAVE:
+            saved = True
+            fields["second"] = states
+        if i.op == Op.MARK and saved:
+            # a GATHER of the first state may add to the second one
+            if not i.second:
+                yield from ((i, {"second": at}) for at in (0, states))
+            continue
+        if i.op == Op.MEASURE and i.second:
+            yield from ((None, fork) for fork in forks)
+        step.append((i, fields))
+        if i.op == Op.STEP or not of_step:
+            fork = forks[fields.get("population", 0) - 1]
+            yield from ((None, {**fork, "source": k}) for k in ([0] if 0 in sources else sources))
+            yield from step
+            step, sources = [], []
+
+
+def decode(
+    program: Sequence[Instruction], weight: Fixed, states: int, loaded: int | None = None
+) -> DecodedProgram:
     """Tables of a program for one lane.
 
     weight   format of the weights
+    states   neurons with a state
     loaded   first weight of patterns that are loaded with a sample: drives of absent ones are left out
     """
     tables = _Edges()
     rows = []
     geometry: Geometry | None = None
     regions = _regions(program)
-    for i in program:
-        if i.op == Op.CONVOLVE:
+    for i, found in _two_states(program, states):
+        if i is not None and i.op == Op.CONVOLVE:
             geometry = i.geometry
             continue
-        found = _operands(i)
-        if i.op in SYNAPTIC:
-            found |= tables.fields(i, geometry or i.dense) | {"loaded": int(i["tile"] == loaded)}
-            found["region"] = _region(regions, i["tile"])
-        geometry = None
-        rows.append(tuple(DecodedInstruction(**found)))
+        if i is not None:
+            found = _operands(i) | found
+            if i.op in SYNAPTIC:
+                found |= tables.fields(i, geometry or i.dense) | {"loaded": int(i["tile"] == loaded)}
+                found["region"] = _region(regions, i["tile"])
+            geometry = None
+        rows.append(DecodedInstruction(**found))
     copies = [(*copy, first) for copy, first in tables.copies.items()]
     return DecodedProgram(
         instructions=np.array(rows, [(name, np.int64) for name in DecodedInstruction._fields]),
@@ -203,6 +248,8 @@ def decode(program: Sequence[Instruction], weight: Fixed, loaded: int | None = N
         n_copied=tables.n_copied,
         regions=regions,
         n_regions=len(regions),
+        n_states=states,
+        n_populations=1 + max(i.population for i in rows),
         loaded_region=_region(regions, loaded or 0),
         w_lo=weight.lo,
         w_hi=weight.hi,

@@ -9,10 +9,9 @@ weights are added in 16 bits, as many at a time as cannot overflow with the larg
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -20,12 +19,22 @@ import numpy.typing as npt
 from equilif_golden.blocks import plasticity, softmax
 from equilif_golden.blocks.relay import SIGNED
 from equilif_golden.compiled import compiled
-from equilif_golden.decoder import I32, DecodedProgram
+from equilif_golden.decoder import FEW, FORK, I32, DecodedProgram
 from equilif_golden.engine import isa
 from equilif_golden.engine.isa import Op
 from equilif_golden.fixed import VALUE, Raw
 from equilif_golden.network import TokenRows
-from equilif_golden.vectors import Code, Elements, Struct, Value, Variable, emitted, new_array, totals
+from equilif_golden.vectors import (
+    CACHE_LINE,
+    Code,
+    Elements,
+    Struct,
+    Value,
+    Variable,
+    emitted,
+    new_array,
+    totals,
+)
 
 I16 = npt.NDArray[np.int16]
 U8 = npt.NDArray[np.uint8]
@@ -48,11 +57,13 @@ I16_HI = (1 << 15) - 1
 #: of 16-bit factors whose product's high half is that of a value and a weight: value << 7, weight << 1
 VALUE_SHIFT = 15 - VALUE_F
 #: elements of a vector: of membranes and values, of weights, of values that are scanned
-LANES, WEIGHTS, SCAN = 16, 32, 64
+LANES, WEIGHTS, SCAN = 32, 32, 64
 #: active neurons that a scan writes at a time
 BRANCHLESS = 8
 #: vectors of weights that are added side by side
 SIDE = 4
+#: second state of a population: none, one whose spikes are those of the first, one with others
+SAME, EQUAL, DIFFERENT = range(3)
 #: HALTs to the end of each part of a program
 INFERRED, SETTLED, TRAINED = 1, 2, 3
 #: registers
@@ -68,19 +79,21 @@ class Memories(NamedTuple):
     back: I16  #: transposed copies of weights
     stale: U8  #: whether the weights of each of them have changed
     rows: I32  #: of each region of weights: rows whose sum has 16 bits
-    a: I32  #: membranes
+    a: I32  #: membranes, of the first state and of the second or saved one
     b: I32  #: static drives
-    q: I32  #: charges
-    s: U8  #: spikes
+    q: I32  #: charges, as membranes
+    s: U8  #: spikes, as membranes
+    forked: U8  #: of each population: one of SAME, EQUAL, DIFFERENT
     plus: U8  #: values
     minus: U8
-    a_saved: I32
-    s_saved: U8
     events: I32  #: active neurons of a scan
+    found: Raw  #: of SCAN neurons of a scan each: bits of the active ones
+    ranks: I32  #: how many are active before them
+    joined: I32  #: events of several edges
+    joined_rows: I32  #: their rows
     sent: I16  #: values << VALUE_SHIFT
     v: I16  #: destination of LEARN at +beta, at -beta, and their difference
     work: I32
-    dither: I32  #: of rows that LEARN changes
     registers: Raw
     loops: Raw  #: (3, 2): first instruction, iterations left
 
@@ -95,19 +108,21 @@ def new_memories(p: DecodedProgram, states: int, values: int, w: I16, table: I16
         back=new_array(p.n_copied, np.int16),
         stale=np.ones(len(p.copies), np.uint8),
         rows=np.zeros(len(p.regions), np.int32),
-        a=new_array(states, np.int32),
+        a=new_array(2 * states, np.int32),
         b=new_array(states, np.int32),
-        q=new_array(states, np.int32),
-        s=new_array(states, np.uint8),
+        q=new_array(2 * states, np.int32),
+        s=new_array(2 * states, np.uint8),
+        forked=np.full(p.n_populations, EQUAL, np.uint8),
         plus=new_array(values, np.uint8),
         minus=new_array(values, np.uint8),
-        a_saved=new_array(states, np.int32),
-        s_saved=new_array(states, np.uint8),
         events=new_array(values, np.int32),
+        found=new_array(values // SCAN + 2, np.int64),
+        ranks=new_array(values // SCAN + 2, np.int32),
+        joined=new_array(values, np.int32),
+        joined_rows=new_array(values, np.int32),
         sent=new_array(values, np.int16),
         v=new_array(3 * (values + WEIGHTS), np.int16),
         work=new_array(values, np.int32),
-        dither=new_array(values, np.int32),
         registers=np.zeros(7, np.int64),
         loops=np.zeros((3, 2), np.int64),
     )
@@ -135,31 +150,54 @@ def blocks(c: Code, n: Value, lanes: int = LANES) -> Iterator[tuple[Value, Value
         yield k, c.below(n - k, lanes)
 
 
-def copy(c: Code, n: Value, start: Elements, out: Elements) -> None:
-    with blocks(c, n) as (k, mask):
-        out.store(k, start.load(k, LANES), mask)
+def copy(c: Code, n: Value, memories: Iterable[Elements], start: Value, to: Value) -> None:
+    """Copy ``n`` neurons inside of each memory."""
+    for memory in memories:
+        with blocks(c, n) as (k, mask):
+            memory.store(to + k, memory.load(start + k, LANES), mask)
 
 
 # -- scans -----------------------------------------------------------------------------------------
-def scan(c: Code, n: Value, values: Callable[[Value], Value], events: Elements) -> Value:
-    """Numbers below ``n`` whose values are not zero, and how many; ``values``: SCAN of them from one on.
+#: function of a neuron and a number of lanes, for as many values from the neuron on
+Values = Callable[[Value, int], Value]
+
+
+def scan(c: Code, n: Value, values: Values, m: Struct) -> Value:
+    """Numbers below ``n`` whose values are not zero, and how many.
 
     Some at a time without a branch: which neurons fire cannot be predicted.
     """
     count = Variable(c.number(0))
     with c.range(0, n, SCAN) as k:
         left = n - k
-        bits = (values(k) != 0).mask() & (left >= SCAN).select(c.number(-1), (1 << left) - 1)
-        rest = Variable(bits)
-        found = bits.ones()
-        at = events + count.now
-        with c.range(0, found, BRANCHLESS) as first:
-            for i in range(BRANCHLESS):
-                now = rest.now
-                at[first + i] = k + now.trailing_zeros()
-                rest.set(now & (now - 1))
-        count.add(found)
+        rest = Variable(c.number(0))
+        # what an instruction has just written is read at once in pieces as large, not in larger ones
+        with c.either(left > LANES) as branches:
+            for lanes, branch in zip((SCAN, LANES), branches, strict=True):
+                with branch:
+                    rest.set((values(k, lanes) != 0).mask().unsigned(64))
+        bits = rest.now & (left >= SCAN).select(c.number(-1), (1 << left) - 1)
+        m.found[k >> 6], m.ranks[k >> 6] = bits, count.now
+        at = m.events + count.now
+        if c.compresses:
+            at.store(0, c.lanes(SCAN, 8).compressed(bits).unsigned(32) + k)
+        else:
+            rest.set(bits)
+            with c.range(0, bits.ones(), BRANCHLESS) as first:
+                for i in range(BRANCHLESS):
+                    now = rest.now
+                    at[first + i] = k + now.trailing_zeros()
+                    rest.set(now & (now - 1))
+        count.add(bits.ones())
+    m.found[(n + SCAN - 1) >> 6], m.ranks[(n + SCAN - 1) >> 6] = c.number(0), count.now
     return count.now
+
+
+def rank(m: Struct, neuron: Value) -> Value:
+    """Active neurons of the last scan before one of them."""
+    before = (1 << (neuron & (SCAN - 1))) - 1
+    found: Value = m.ranks[neuron >> 6].to(64) + (m.found[neuron >> 6] & before).ones()
+    return found
 
 
 # -- sums ------------------------------------------------------------------------------------------
@@ -172,16 +210,36 @@ def add_rows(
 ) -> None:
     """Add ``n`` rows of 16-bit numbers, ``rows`` of them at a time in 16 bits."""
 
+    @contextmanager
+    def parts() -> Iterator[AbstractContextManager[Value]]:
+        with c.range(0, n, rows) as first:
+            yield c.range(first, (first + rows).min(n))
+
+    add_parts(c, parts, row, out, length)
+
+
+def add_parts(
+    c: Code,
+    parts: Callable[[], AbstractContextManager[AbstractContextManager[Value]]],
+    row: Callable[[Value], Row],
+    out: Elements,
+    length: Value,
+) -> None:
+    """Add rows of 16-bit numbers.  ``parts``: loops over events whose rows have a sum of 16 bits."""
+
     def block(k: Value, lanes: int, side: int) -> None:
         at = [k + i * lanes for i in range(side)]
-        with c.range(0, n, rows) as first:
+        with parts() as part:
             sums = [Variable(c.number(0, 16, lanes)) for _ in range(side)]
-            with c.range(first, (first + rows).min(n)) as e:
+            with part as e:
                 summand = row(e)
                 for j, total in zip(at, sums, strict=True):
                     total.add(summand(j, lanes))
+            with c.when(length - k < lanes * side):
+                for j, total in zip(at, sums, strict=True):
+                    total.set(c.below(length - j, lanes).select(total.now, 0))
             for j, total in zip(at, sums, strict=True):
-                out.store(j, out.load(j, lanes) + total.now.to(32), c.below(length - j, lanes))
+                out.store(j, out.load(j, lanes) + total.now.to(32))
 
     def choose(k: Value, shapes: list[tuple[int, int]]) -> None:
         """A block of the first shape that is not twice as large as what is left."""
@@ -196,7 +254,7 @@ def add_rows(
                 choose(k, others)
 
     with c.range(0, length, SIDE * WEIGHTS) as k:
-        choose(k, [(WEIGHTS, SIDE), (WEIGHTS, SIDE // 2), (WEIGHTS, 1), (LANES, 1)])
+        choose(k, [(WEIGHTS, SIDE), (WEIGHTS, SIDE // 2), (WEIGHTS, 1), (WEIGHTS // 2, 1)])
 
 
 def product(weight: Value, sent: Value, *, rounded: bool) -> Value:
@@ -213,10 +271,70 @@ def wide_product(weight: Value, sent: Value, half: Value) -> Value:
 
 
 @contextmanager
-def edges(c: Code, p: Struct, edge: Value) -> Iterator[tuple[Value, Value]]:
-    """A loop over the edges of a position: the two numbers of each."""
-    with c.range(p.edge_starts[edge], p.edge_starts[edge + 1]) as j:
+def edges(c: Code, p: Struct, first: Value, end: Value) -> Iterator[tuple[Value, Value]]:
+    """A loop over edges: first neuron of ``pre``, first row of weights."""
+    with c.range(first, end) as j:
         yield p.edges[j * 2].to(64), p.edges[j * 2 + 1].to(64)
+
+
+def edges_of(c: Code, p: Struct, position: Value) -> AbstractContextManager[tuple[Value, Value]]:
+    """The same, over the edges of a position."""
+    return edges(c, p, p.edge_starts[position], p.edge_starts[position + 1])
+
+
+class Sums(NamedTuple):
+    """Rows of weights that are added."""
+
+    n: Value
+    events: Elements  #: their neurons in the source, from ``source`` on
+    source: Value
+    rows: Elements  #: their numbers in ``weights``
+    weights: Elements
+    out: Value  #: first neuron
+    length: Value
+
+
+@contextmanager
+def sums(c: Code, p: Struct, t: Struct, m: Struct, w: Elements, values: Values) -> Iterator[Sums]:
+    """A loop over positions of ``post`` and, backwards, their edges; ``values``: of the source, as of
+    :func:`scan`.
+
+    Forwards the source is scanned once, and the events of several edges of a position become one list.
+    """
+    back = t.backwards != 0
+    maps, length = t.maps, t.length
+    n, n_rows = Variable(c.number(0)), Variable(c.number(0))
+    with c.range(0, t.positions) as q:
+        here = q * maps
+        source = back.select(here, 0)
+        with c.when(back | (q == 0)):
+            n.set(scan(c, back.select(maps, t.n_src), lambda k, lanes: values(source + k, lanes), m))
+            n_rows.set(n.now)
+        with c.when(n.now != 0):
+            first, end = (p.edge_starts[t.edge_start + q + i].to(64) for i in range(2))
+            joined = (back == 0) & (end - first > 1)
+            single = (back | joined) == 0
+            with c.when(joined):
+                n_rows.set(c.number(0))
+                with edges(c, p, first, end) as (neuron, row):
+                    start = rank(m, neuron)
+                    part = rank(m, neuron + length) - start
+                    with c.range(0, part, LANES) as k:
+                        event = m.events.load(start + k, LANES)
+                        m.joined.store(n_rows.now + k, event)
+                        m.joined_rows.store(n_rows.now + k, event + (row - neuron))
+                    n_rows.add(part)
+            with edges(c, p, first, back.select(end, first + 1)) as (neuron, row):
+                start = single.select(rank(m, neuron), 0)
+                yield Sums(
+                    single.select(rank(m, neuron + length) - start, n_rows.now),
+                    m.joined.choose(joined, m.events) + start,
+                    source,
+                    m.joined_rows.choose(joined, m.events) + start,
+                    w + back.select(row, single.select((row - neuron) * t.stride, 0)),
+                    back.select(neuron, here),
+                    back.select(length, maps),
+                )
 
 
 def renew(c: Code, p: Struct, m: Struct, copied: Value) -> None:
@@ -241,42 +359,58 @@ def weights_of(c: Code, p: Struct, t: Struct, m: Struct) -> Elements:
     return chosen
 
 
+def source_of(t: Struct, m: Struct) -> Elements:
+    """Spikes of the source of GATHER: of the second state if it has one."""
+    spikes: Elements = m.s + (t.src + (m.forked[t.source] != SAME).select(t.second, 0))
+    return spikes
+
+
 @emitted
 def gather(c: Code, p: Struct, t: Struct, m: Struct) -> None:
-    w = weights_of(c, p, t, m)
-    rows = m.rows[t.region].to(64)
-    maps, stride, length = t.maps, t.stride, t.length
-    src, dst, edge = t.src, t.dst, t.edge_start
-    with c.range(0, t.positions) as q:
-        spikes = m.s + (src + q * maps)
-        n = scan(c, maps, lambda k: spikes.load(k, SCAN), m.events)
-        with c.when(n != 0), edges(c, p, edge + q) as (neuron, weight):
+    rows, stride, w = m.rows[t.region].to(64), t.stride, weights_of(c, p, t, m)
+    spikes, out = source_of(t, m), m.a + (t.dst + t.second)
+    is_dense_back = (t.backwards != 0) & (t.length == t.n_dst) & (t.maps == t.n_src)
+    with c.either(is_dense_back & (t.n_src <= FEW) & (rows >= FEW)) as (few, many):
+        with few:
+            fired = (spikes.load(0, LANES) != 0).mask().unsigned(64) & ((1 << t.n_src) - 1)
 
-            def row(e: Value, first: Elements = w + weight) -> Row:
-                at = first + m.events[e].to(64) * stride
-                return lambda k, lanes: at.load(k, lanes)
+            def row_of(neuron: Value) -> Row:
+                at: Elements = w + neuron * stride
+                return at.load
 
-            add_rows(c, n, rows, row, m.a + (dst + neuron), length)
+            with c.when(fired != 0):
+                add_parts(c, lambda: nullcontext(c.set_bits(fired)), row_of, out, t.n_dst)
+        with many, sums(c, p, t, m, w, spikes.load) as part:
+
+            def row(e: Value) -> Row:
+                at: Elements = part.weights + part.rows[e].to(64) * stride
+                return at.load
+
+            add_rows(c, part.n, rows, row, out + part.out, part.length)
 
 
 @emitted
 def gather_rows(c: Code, p: Struct, t: Struct, m: Struct) -> None:
     """The same for few neurons with dense weights: each one's row of the transposed copy."""
     w = weights_of(c, p, t, m)
-    spikes, out = m.s + t.src, m.a + t.dst
+    spikes, out = source_of(t, m), m.a + (t.dst + t.second)
     n, n_dst = t.n_src, t.n_dst
-    with c.either(m.rows[t.region] >= SIDE) as branches:
-        for side, branch in zip((SIDE, 1), branches, strict=True):
-            with branch, c.range(0, n, side * WEIGHTS) as k:
-                at = [k + i * WEIGHTS for i in range(side)]
-                fired = [(spikes.load(j, WEIGHTS) != 0) & c.below(n - j, WEIGHTS) for j in at]
-                with c.range(0, n_dst, SIDE) as i:
-                    sums = []
-                    for neuron in range(SIDE):
-                        row = w + (i + neuron).min(n_dst - 1) * n
-                        parts = [x.select(row.load(j, WEIGHTS), 0) for x, j in zip(fired, at, strict=True)]
-                        sums.append(functools.reduce(Value.__add__, parts).pairs())
-                    out.store(i, out.load(i, SIDE) + totals(sums), c.below(n_dst - i, SIDE))
+    found = Variable(c.number(0, 32, FEW))
+    for first in range(0, FEW, SIDE):
+        with c.when(n_dst > first):
+            rows = [w + (n_dst - 1).min(first + i) * n for i in range(SIDE)]
+            sums = [Variable(c.number(0, 32, WEIGHTS // 2)) for _ in rows]
+            with c.range(0, n, WEIGHTS) as k:
+                fired = c.below(n - k, WEIGHTS).select(spikes.load(k, WEIGHTS, bits=16), 0)
+                for row, total in zip(rows, sums, strict=True):
+                    total.add(row.load(k, WEIGHTS).pairs(fired))
+            found.add(totals([total.now for total in sums]).widened(FEW, first))
+    drive = c.below(n_dst, FEW).select(found.now, 0)
+    out.store(0, out.load(0, FEW) + drive)
+    one_source = (t.twin != 0) & (m.forked[t.source] == SAME)
+    with c.when(one_source & (m.forked[t.population] != SAME)):
+        other = out + t.twin
+        other.store(0, other.load(0, FEW) + drive)
 
 
 def add_columns(c: Code, n: Value, rows: Value, summand: Callable[[Value], Value]) -> Value:
@@ -300,38 +434,30 @@ def send(c: Code, values: Elements, n: Value, flag: Value, m: Struct) -> None:
 
 @emitted
 def drive(c: Code, p: Struct, t: Struct, m: Struct) -> None:
-    w = weights_of(c, p, t, m)
-    mode, maps, stride, length = t.mode, t.maps, t.stride, t.length
+    mode, stride = t.mode, t.stride
     values = m.plus.choose((mode & OF_MINUS) == 0, m.minus) + t.src
-    flag = flag_of(mode, IS_SIGNED)
     half = t.gain.to(32)
     rows = m.rows[t.region].to(64)
-    dst, edge = t.dst, t.edge_start
-    send(c, values, t.n_src, flag, m)
-    with c.range(0, t.positions) as q:
-        part, sent = values + q * maps, m.sent + q * maps
-        n = scan(c, maps, lambda k: part.load(k, SCAN), m.events)
-        with c.when(n != 0), edges(c, p, edge + q) as (neuron, weight):
-            first = w + weight
-            out = m.b + (dst + neuron)
+    drives = m.b + t.dst
+    send(c, values, t.n_src, flag_of(mode, IS_SIGNED), m)
+    with sums(c, p, t, m, weights_of(c, p, t, m), values.load) as part:
+        sent, out, length = m.sent + part.source, drives + part.out, part.length
 
-            def row(e: Value, rounded: bool, first: Elements = first) -> Row:
-                event = m.events[e].to(64)
-                at, value = first + event * stride, sent.load(event)
-                return lambda k, lanes: product(at.load(k, lanes), value.splat(lanes), rounded=rounded)
+        def row(e: Value, rounded: bool) -> Row:
+            at, value = part.weights + part.rows[e].to(64) * stride, sent.load(part.events[e])
+            return lambda k, lanes: product(at.load(k, lanes), value.splat(lanes), rounded=rounded)
 
-            with c.either(rows < 2) as (yes, no):
-                with yes:
-                    with blocks(c, length) as (k, mask), c.range(0, n) as e:
-                        event = m.events[e].to(64)
-                        weights = (first + event * stride).load(k, LANES)
-                        total = out.load(k, LANES) + wide_product(weights, sent.load(event), half)
-                        out.store(k, total, mask)
-                with no, c.either(half != 0) as (rounded, floor):
-                    with rounded:
-                        add_rows(c, n, rows, lambda e: row(e, True), out, length)
-                    with floor:
-                        add_rows(c, n, rows, lambda e: row(e, False), out, length)
+        with c.either(rows < 2) as (yes, no):
+            with yes:
+                with blocks(c, length) as (k, mask), c.range(0, part.n) as e:
+                    weights = (part.weights + part.rows[e].to(64) * stride).load(k, LANES)
+                    total = out.load(k, LANES) + wide_product(weights, sent.load(part.events[e]), half)
+                    out.store(k, total, mask)
+            with no, c.either(half != 0) as (rounded, floor):
+                with rounded:
+                    add_rows(c, part.n, rows, lambda e: row(e, True), out, length)
+                with floor:
+                    add_rows(c, part.n, rows, lambda e: row(e, False), out, length)
 
 
 @emitted
@@ -419,11 +545,6 @@ class WideProduct(NamedTuple):
     def of(cls, x: Value, y: Value) -> WideProduct:
         return cls(x.high(y), x * y)
 
-    def __add__(self, other: WideProduct) -> WideProduct:  # type: ignore[override]
-        low = self.low + other.low
-        high = self.high + other.high
-        return WideProduct(low.below_unsigned(other.low).select(high + 1, high), low)
-
     def __sub__(self, other: WideProduct) -> WideProduct:
         high = self.high - other.high
         borrow = self.low.below_unsigned(other.low)
@@ -431,26 +552,36 @@ class WideProduct(NamedTuple):
 
 
 class Noise(NamedTuple):
-    """Dither of a row in a unit of 2**-16 weights, or ``coarse`` 2**-18."""
+    """Dither in halves: of columns, or the part of a row.
 
-    first: Value
-    shift: Value
-    coarse: bool
+    In a unit of 2**-16 weights, where the high half is 0, or ``coarse`` 2**-18.  ``low`` of columns: its
+    complement, which is below what overflows when it is added.
+    """
 
-    def of(self, c: Code, k: Value) -> WideProduct:
+    high: Value
+    low: Value
+
+    @classmethod
+    def of_columns(cls, c: Code, k: Value, shift: Value, *, coarse: bool) -> Noise:
         """Of WEIGHTS columns from ``k`` on."""
-        column = k.to(32) * plasticity.DITHER_COLUMN
-        if not self.coarse:
-            shift = self.shift.to(16)
-            steps = (c.lanes(WEIGHTS) * plasticity.DITHER_COLUMN).to(16) << shift
-            steps = steps + (column.to(16) << shift)
-            return WideProduct(c.number(0, 16, WEIGHTS), steps + (self.first << self.shift).to(16))
-        even, odd = (
-            (c.lanes(WEIGHTS // 2) * 2 + i) * plasticity.DITHER_COLUMN + (column + self.first)
-            for i in range(2)
-        )
-        high = ((even >> 16) & 3) | (odd & (3 << 16))
-        return WideProduct(high.halves(), ((even & 0xFFFF) | (odd << 16)).halves())
+        start = k.to(32) * plasticity.DITHER_COLUMN
+        if not coarse:
+            lanes = (c.lanes(WEIGHTS) * plasticity.DITHER_COLUMN).to(16) + start.to(16)
+            return cls(c.number(0, 16, WEIGHTS), (lanes << shift.to(16)) ^ -1)
+        columns = c.lanes(WEIGHTS) * plasticity.DITHER_COLUMN + start
+        return cls((columns >> 16).to(16), columns.to(16) ^ -1)
+
+    def added(self, change: WideProduct, row: Noise, *, coarse: bool) -> Value:
+        """Weights that a change and the dither make, rounded down."""
+        low = self.low - row.low
+        carry = low.below_unsigned(change.low)
+        high = change.high
+        if coarse:
+            noise = self.high + row.high
+            noise = self.low.below_unsigned(low).select(noise + 1, noise) & 3
+            high = high + noise
+        high = carry.select(high + 1, high)
+        return high >> 2 if coarse else high
 
 
 @emitted
@@ -468,19 +599,20 @@ def learn(c: Code, p: Struct, t: Struct, m: Struct) -> None:
     src, edge, at, noise_maps = t.src, t.edge_start, t.at, t.noise_maps.to(32)
     base = (m.registers[COUNTER] * plasticity.DITHER_UPDATE).to(32)
     lo, hi = p.w_lo.to(16), p.w_hi.to(16)
-    largest = Variable(c.number(0, 16, WEIGHTS))
+    highest, lowest = (Variable(c.number(0, 16, WEIGHTS)) for _ in range(2))
     moved = Variable(c.number(0))
 
-    def move(w: Elements, k: Value, mask: Value, change: WideProduct, dither: Value) -> None:
-        """Change WEIGHTS weights."""
+    def units() -> Iterator[tuple[bool, Any]]:
+        """Code for both units of the dither."""
         with c.either(shift > 16) as branches:
-            for coarse, branch in zip((True, False), branches, strict=True):
-                with branch:
-                    high = (change + Noise(dither, unit, coarse).of(c, k)).high
-                    new = w.load(k, WEIGHTS).add_saturated(high >> 2 if coarse else high).clip(lo, hi)
-                    w.store(k, new, mask)
-                    # absolute values, or less by 1
-                    largest.set(largest.now.max(new ^ (new >> 15)))
+            yield from zip((True, False), branches, strict=True)
+
+    def move(w: Elements, k: Value, mask: Value, added: Value) -> None:
+        """Change WEIGHTS weights."""
+        new = w.load(k, WEIGHTS).add_saturated(added).clip(lo, hi)
+        w.store(k, new, mask)
+        highest.set(highest.now.max(new))
+        lowest.set(lowest.now.min(new))
 
     with c.range(0, t.positions) as q:
         v = [memory + q * width for memory in values]
@@ -490,46 +622,65 @@ def learn(c: Code, p: Struct, t: Struct, m: Struct) -> None:
             some.set(some.now | (((x | y) != 0) & mask).mask())
             m.work[n_differing.now] = k
             n_differing.add((((x != y) & mask).mask() != 0).unsigned(64))
-        equal_too = (n_differing.now != 0).select(c.number(-1, 8), 0)
-        with c.when(some.now != 0), edges(c, p, edge + q) as (neuron, weight):
+        differing = n_differing.now != 0
+        with c.when((some.now != 0) & (differing | (t.clamped == 0))), edges_of(c, p, edge + q) as edge_:
+            neuron, weight = edge_
             plus, minus = (x + (src + neuron) for x in (m.plus, m.minus))
+            first_noise = base + q.to(32) * plasticity.DITHER_DESTINATION
 
-            def may_move(k: Value, plus: Elements = plus, minus: Elements = minus) -> Value:
-                x, y = plus.load(k, SCAN), minus.load(k, SCAN)
-                return (x ^ y) | (x & equal_too)
+            def row_of(event: Value, neuron: Value = neuron, weight: Value = weight) -> Elements:
+                row: Elements = m.w + (at + (weight + event) * width)
+                return row
 
-            n = scan(c, length, may_move, m.events)
-            moved.add(n)
-            n_equal = Variable(c.number(0))
-            with c.range(0, n) as e:
-                i = m.events[e]
-                number = neuron.to(32) + i
-                source = number // noise_maps
-                dither = (
-                    base
-                    + (number - source * noise_maps) * plasticity.DITHER_ROW
-                    + source * plasticity.DITHER_SOURCE
-                    + q.to(32) * plasticity.DITHER_DESTINATION
-                )
-                up, um = ((gain * to_signed(x[i], flag)).to(16) for x in (plus, minus))
-                # rows whose values are equal are left for later
-                equal = n_equal.now
-                m.events[equal], m.sent[equal], m.dither[equal] = i, up, dither
-                n_equal.add((up == um).unsigned(64))
-                with c.when(up != um), blocks(c, width, WEIGHTS) as (k, mask):
-                    x, y = (memory.load(k, WEIGHTS) for memory in v[:2])
-                    change = WideProduct.of(x, up.splat(WEIGHTS)) - WideProduct.of(y, um.splat(WEIGHTS))
-                    move(m.w + (at + (weight + i) * width), k, mask, change, dither)
-            with c.range(0, n_differing.now) as block:
-                k = m.work[block].to(64)
-                difference, mask = v[2].load(k, WEIGHTS), c.below(width - k, WEIGHTS)
-                with c.range(0, n_equal.now) as e:
-                    change = WideProduct.of(difference, m.sent.load(e).splat(WEIGHTS))
-                    w = m.w + (at + (weight + m.events[e]) * width)
-                    move(w, k, mask, change, m.dither[e])
+            def noise_of(event: Value, neuron: Value = neuron, first: Value = first_noise) -> Noise:
+                number = neuron.to(32) + event
+                source = Variable(number.like(0))
+                with c.when(number >= noise_maps):
+                    source.set(number // noise_maps)
+                in_map = number - source.now * noise_maps
+                dither = in_map * plasticity.DITHER_ROW + source.now * plasticity.DITHER_SOURCE + first
+                return Noise(dither >> 16, dither << unit)
+
+            def value_of(values: Elements, event: Value) -> Value:
+                value: Value = gain * to_signed(values[event], flag)
+                return value.to(16).splat(WEIGHTS)
+
+            with c.when(t.clamped == 0):
+                n = scan(c, length, lambda k, lanes: plus.load(k, lanes) ^ minus.load(k, lanes), m)
+                moved.add(n)
+                with c.range(0, n) as e:
+                    event = m.events[e]
+                    up, um, noise = value_of(plus, event), value_of(minus, event), noise_of(event)
+                    row = row_of(event)
+                    with blocks(c, width, WEIGHTS) as (k, mask):
+                        x, y = (memory.load(k, WEIGHTS) for memory in v[:2])
+                        change = WideProduct.of(x, up) - WideProduct.of(y, um)
+                        for coarse, branch in units():
+                            with branch:
+                                columns = Noise.of_columns(c, k, unit, coarse=coarse)
+                                move(row, k, mask, columns.added(change, noise, coarse=coarse))
+            with c.when(differing):
+
+                def equal(k: Value, lanes: int, plus: Elements = plus, minus: Elements = minus) -> Value:
+                    x, y = plus.load(k, lanes), minus.load(k, lanes)
+                    return (x == y).select(x, 0)
+
+                n = scan(c, length, equal, m)
+                moved.add(n)
+                with c.range(0, n_differing.now) as block:
+                    k = m.work[block].to(64)
+                    difference, mask = v[2].load(k, WEIGHTS), c.below(width - k, WEIGHTS)
+                    for coarse, branch in units():
+                        with branch:
+                            columns = Noise.of_columns(c, k, unit, coarse=coarse)
+                            with c.range(0, n) as e:
+                                event = m.events[e]
+                                change = WideProduct.of(difference, value_of(plus, event))
+                                added = columns.added(change, noise_of(event), coarse=coarse)
+                                move(row_of(event), k, mask, added)
     m.registers[COUNTER] = (m.registers[COUNTER] + 1) & 0xFFFFFFFF
     with c.when(moved.now != 0):
-        limit(c, m, t.region, largest.now.largest().to(64) + 1)
+        limit(c, m, t.region, highest.now.max(-1 - lowest.now).largest().to(64) + 1)
         mark_stale(c, p, t, m)
 
 
@@ -542,13 +693,13 @@ def store(c: Code, p: Struct, t: Struct, m: Struct) -> None:
     largest = Variable(c.number(0, 32, LANES))
     with c.range(0, t.positions) as q:
         v = values + q * width
-        with edges(c, p, edge + q) as (neuron, weight):
+        with edges_of(c, p, edge + q) as (neuron, weight):
             plus, minus = (x + (src + neuron) for x in (m.plus, m.minus))
 
-            def active(k: Value, plus: Elements = plus, minus: Elements = minus) -> Value:
-                return plus.load(k, SCAN) | minus.load(k, SCAN)
+            def active(k: Value, lanes: int, plus: Elements = plus, minus: Elements = minus) -> Value:
+                return plus.load(k, lanes) | minus.load(k, lanes)
 
-            n = scan(c, length, active, m.events)
+            n = scan(c, length, active, m)
             with c.range(0, n) as e:
                 i = m.events[e]
                 u = gain * to_signed(plus[i], flag)
@@ -565,7 +716,9 @@ def store(c: Code, p: Struct, t: Struct, m: Struct) -> None:
 @emitted
 def step(c: Code, t: Struct, m: Struct) -> None:
     """One time step of the destination: membranes, spikes, charges and the count of spikes."""
-    a, b, q, s = (memory + t.dst for memory in (m.a, m.b, m.q, m.s))
+    first = m.s + t.dst
+    a, q, s = (memory + (t.dst + t.second) for memory in (m.a, m.q, m.s))
+    b = m.b + t.dst
     threshold, leak = t.value.to(32), t.shift.to(32)
     low, high = 0 - threshold, threshold * 2
     leaks = leak != 0
@@ -581,7 +734,14 @@ def step(c: Code, t: Struct, m: Struct) -> None:
         s.store(k, fires.unsigned(8), mask)
         q.store(k, q.load(k, LANES) + charge)
         count.add(fires.mask().ones().unsigned(64))
-    m.registers[SPIKES] = m.registers[SPIKES] + count.now
+    # those of a second state that there is not are the same
+    both = (t.twin != 0) & (m.forked[t.population] == SAME)
+    m.registers[SPIKES] = m.registers[SPIKES] + (count.now << both.unsigned(64))
+    with c.when(t.second != 0):
+        differing = Variable(c.number(0, LANES))
+        with blocks(c, t.n_dst) as (k, mask):
+            differing.set(differing.now | ((first.load(k, LANES) != s.load(k, LANES)) & mask).mask())
+        m.forked[t.population] = (differing.now != 0).select(c.number(DIFFERENT, 8), EQUAL)
 
 
 def put(c: Code, mode: Value, m: Struct, at: Value, n: Value, value: Callable[[Value], Value]) -> None:
@@ -593,7 +753,8 @@ def put(c: Code, mode: Value, m: Struct, at: Value, n: Value, value: Callable[[V
 
 @emitted
 def measure(c: Code, t: Struct, m: Struct) -> None:
-    a, q, plus = (memory + t.dst for memory in (m.a, m.q, m.plus))
+    a, q = (memory + (t.dst + t.second) for memory in (m.a, m.q))
+    plus = m.plus + t.dst
     n, mode, shift, tolerance = t.n_dst, t.mode, t.shift.to(32), t.gain.to(32)
 
     def rates(k: Value) -> Value:
@@ -666,8 +827,9 @@ def softmax_rows(c: Code, t: Struct, m: Struct, table: Elements) -> None:
 @emitted
 def nudge(c: Code, t: Struct, m: Struct) -> None:
     static = (t.mode & STATIC_NUDGE) != 0
-    strength, plus, s = t.value.to(32), m.plus + t.src, m.s + t.dst
-    out = m.b.choose(static, m.a) + t.dst
+    at = t.dst + t.second
+    strength, plus, s = t.value.to(32), m.plus + t.src, m.s + at
+    out = m.b.choose(static, m.a) + at
     with blocks(c, t.n_dst) as (k, mask):
         pull = (plus.load(k, LANES, bits=32) * strength) >> VALUE_F
         push = s.load(k, LANES, bits=32) * static.select(c.number(0, 32), strength)
@@ -687,21 +849,31 @@ def reset(c: Code, t: Struct, m: Struct) -> None:
 
 @emitted
 def mark(c: Code, t: Struct, m: Struct) -> None:
-    a, q = (memory + t.dst for memory in (m.a, m.q))
+    a, q = (memory + (t.dst + t.second) for memory in (m.a, m.q))
     with blocks(c, t.n_dst) as (k, mask):
         q.store(k, 0 - a.load(k, LANES), mask)
 
 
 @emitted
-def save(c: Code, t: Struct, m: Struct) -> None:
-    for of, saved in ((m.a + t.dst, m.a_saved + t.dst), (m.s + t.dst, m.s_saved + t.dst)):
-        copy(c, t.n_dst, of, saved)
+def save(c: Code, p: Struct, t: Struct, m: Struct) -> None:
+    """Copy states, or leave that to FORK."""
+    with c.either(t.second != 0) as (later, now):
+        with later, c.range(1, p.n_populations) as k:
+            m.forked[k] = c.number(SAME)
+        with now:
+            copy(c, t.n_dst, (m.a, m.s), t.dst, t.dst + p.n_states)
 
 
 @emitted
-def restore(c: Code, t: Struct, m: Struct) -> None:
-    for of, saved in ((m.a + t.dst, m.a_saved + t.dst), (m.s + t.dst, m.s_saved + t.dst)):
-        copy(c, t.n_dst, saved, of)
+def restore(c: Code, p: Struct, t: Struct, m: Struct) -> None:
+    copy(c, t.n_dst, (m.a, m.s), t.dst + p.n_states, t.dst)
+
+
+@emitted
+def fork(c: Code, p: Struct, t: Struct, m: Struct) -> None:
+    """Give a population a second state."""
+    m.forked[t.population] = c.number(EQUAL)
+    copy(c, t.n_dst, (m.a, m.s, m.q), t.dst, t.dst + p.n_states)
 
 
 @emitted
@@ -769,6 +941,14 @@ def put_values(c: Code, n: Value, x: Elements, at: Value, m: Struct, to: Value) 
             memory.store(to + k, x.load(at + k, SCAN))
         with c.range(whole, n) as k:  # samples have no room after their ends
             memory[to + k] = x[at + k]
+
+
+@emitted
+def prefetch(c: Code, n: Value, x: Elements, labels: Elements, sample: Value) -> None:
+    """Ask for the next sample, which is in no cache when the order is random."""
+    labels.prefetch(sample)
+    with c.range(0, n, CACHE_LINE) as k:
+        x.prefetch(sample * n + k)
 
 
 @emitted
@@ -865,6 +1045,8 @@ def execute(
         j = batch.order[k]
         pc = start
         if start == 0:
+            if k + 1 < last:
+                prefetch(x.shape[1], x, batch.labels, batch.order[k + 1])
             m.registers[MOVED] = m.registers[SPIKES] = m.registers[SKIPPED] = 0
             if len(at.fold):
                 put_folded(at.n_inputs, at.fold, x, j * x.shape[1], m, at.inputs)
@@ -876,9 +1058,14 @@ def execute(
                 put_present(m, present, len(m.patterns), at.present)
         depth = done = 0
         while True:
-            t = p.instructions[pc]
+            t = p.instructions[np.uint64(pc)]  # not counted from the end
             pc += 1
             op = t.op
+            if t.second:
+                # there is no second state, or it has received all from the first GATHER
+                received = t.by_rows and m.forked[t.source] == SAME
+                if received or m.forked[t.population] == SAME:
+                    continue
             if op == HALT:
                 done += 1
                 if len(found.rates):
@@ -925,9 +1112,13 @@ def execute(
             elif op == MEASURE:
                 measure(t, m)
             elif op == SAVE:
-                save(t, m)
+                save(p, t, m)
             elif op == RESTORE:
-                restore(t, m)
+                restore(p, t, m)
+            elif op == FORK:
+                forks = t.source == 0 or m.forked[t.source] == DIFFERENT
+                if forks and m.forked[t.population] == SAME:
+                    fork(p, t, m)
             elif op == DRIVE:
                 if t.by_rows:
                     drive_rows(t, m)

@@ -218,7 +218,9 @@ class Kernel(samples.Predictor):
         if learning_rate != self._learning_rate:
             placed = self._compiled
             loaded = placed.tokens_first if self.network.dynamic_attention else None
-            self._program = decode(placed.program(learning_rate), self.network.numerics.weight, loaded)
+            self._program = decode(
+                placed.program(learning_rate), self.network.numerics.weight, placed.state_groups, loaded
+            )
             self._learning_rate = learning_rate
         self.learns = self.learns or learning_rate > 0
 
@@ -316,10 +318,10 @@ class Kernel(samples.Predictor):
         rising = at.ndim == 1 and at.size > 0 and (at[1:] > at[:-1]).all()
         if not rising or at[0] < 1 or at[-1] > MAX_TIME:
             raise ValueError(f"times must rise from at least 1 to at most {MAX_TIME}, not {short_repr(at)}")
-        p = decode(self._compiled.free_steps(), self.network.numerics.weight)
+        p = decode(self._compiled.free_steps(), self.network.numerics.weight, self._compiled.state_groups)
         (repeat,) = np.flatnonzero(p.instructions["op"] == Op.REPEAT)
         m = self._memories(p, self._held, trains=False)
-        n = self._places.n_neurons
+        n, saved = self._places.n_neurons, self._compiled.state_groups
         out = np.zeros((len(at), len(values), n))
         drives = np.zeros((len(values), n), np.int32)
         found = new_results(len(values), 0)
@@ -339,7 +341,7 @@ class Kernel(samples.Predictor):
                     p.instructions["number"][repeat] = min(time - done, CHARGED)
                     done += p.instructions["number"][repeat]
                     run(j, step)
-                    spikes += (m.q[:n] + m.a_saved[:n]) // self._compiled.raw.threshold
+                    spikes += (m.q[:n] + m.a[saved : saved + n]) // self._compiled.raw.threshold
                 out[k, j] = spikes / time
         return out, drives
 

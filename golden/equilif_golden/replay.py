@@ -170,16 +170,12 @@ class Reservoir(Replay):
                     learned.append(slots[slot])
                     left -= 1
             seen[label] += 1
-            largest = int(counts.argmax())
             if stored < self.size:
                 slot = stored
                 stored += 1
             else:
                 random = xorshift(random)
-                balanced = counts[label] == counts[largest]
-                of = label if balanced else largest
-                choices = seen[label] if balanced else counts[largest]
-                chosen = random * int(choices) >> 32
+                of, chosen = choose(label, counts, int(seen[label]), random)
                 if chosen >= counts[of]:
                     continue
                 slot = int(np.flatnonzero(classes == of)[chosen])
@@ -353,6 +349,18 @@ KINDS: dict[type[Reservoir | ClassMeans], tuple[str, ...]] = {
     Reservoir: ("settings", "progress", "seen", "labels", "codes"),
     ClassMeans: ("settings", "progress", "seen", "sums"),
 }
+
+
+def choose(label: int, counts: Raw, seen: int, random: int) -> tuple[int, int]:
+    """Class of a full reservoir whose sample a new one replaces, and which of its samples; none of them if
+    there is no such sample.
+
+    ``counts``: stored samples of each class.  ``seen``: samples of the new one's class so far, with it.
+    """
+    largest = int(counts.argmax())
+    if counts[label] == counts[largest]:
+        return label, random * seen >> 32
+    return largest, random * int(counts[largest]) >> 32
 
 
 def _without(seen: Raw, classes: Raw) -> Raw:

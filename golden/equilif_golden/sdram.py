@@ -15,7 +15,7 @@ from enum import IntEnum
 from math import ceil
 from typing import NamedTuple
 
-from equilif_golden.fixed import check_int
+from equilif_golden.fixed import check_choice, check_int
 
 BANKS = 4
 ALL_BANKS = 1 << 10  #: address bit of PRECHARGE that selects all banks
@@ -122,6 +122,32 @@ _TABLE = (
     SdramType("M12L64322A", 32, 2048, 256, 15, 15, 15, 55, 40, 10, 4096, 1),
 )
 CHIPS = {chip.name: chip for chip in _TABLE}
+
+
+@dataclass(frozen=True)
+class ClockedSdram:
+    """A chip at a clock.  ValueError when one of them does not exist.
+
+    chip_name : str
+        Of CHIPS.
+    hz : int
+        Clock of design and chip.
+    """
+
+    chip_name: str
+    hz: int
+
+    def __post_init__(self) -> None:
+        check_choice(self.chip_name, "chip_name", CHIPS)
+        object.__setattr__(self, "hz", check_int(self.hz, "hz", MIN_HZ, MAX_HZ))
+
+    @property
+    def chip(self) -> SdramType:
+        return CHIPS[self.chip_name]
+
+    @property
+    def timing(self) -> SdramTiming:
+        return self.chip.timing(self.hz)
 
 
 @dataclass(frozen=True, kw_only=True)

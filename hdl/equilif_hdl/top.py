@@ -2,7 +2,7 @@
 
 pins --> transport --> SLIP --> frames --+--> Host --> EnginePort --> Engine
 pins <-- transport <-- SLIP <-- replies -+                (program, scanner, walker, lanes, weight banks)
-flash <--> controller <--> trainer <-----+
+flash <--> controller <--> [ cache ] <--> trainer <-----+
                                          +--> busy, link
 microphone --> Listener --> EnginePort, answers; with a trainer: lessons
 ADC --> SensorListener --> EnginePort, answers
@@ -18,6 +18,7 @@ from amaranth.lib.wiring import Out, connect, flipped
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.link.flash import Area
 from equilif_golden.link.protocol import FRAME_BYTES, MAX_SAMPLES, FrontEndKind
+from equilif_golden.sdram import ClockedSdram
 from equilif_hdl.engine.engine import Engine
 from equilif_hdl.front_end.listener import PINS, Listener, Microphone, Pins
 from equilif_hdl.front_end.sensor import PINS as SENSOR_PINS
@@ -48,11 +49,12 @@ class Top(wiring.Component):
     sensor : Out(equilif_hdl.front_end.sensor.PINS)
         With ``adc``: its pins and answers.
     sdram : Out(equilif_hdl.sdram.SdramPins)
-        With external weights: the pins of their memory.  The transport leaves it time: no UDP.
+        With ``sdram``, or with external weights, to which the transport leaves time: no UDP.
 
     ``build_id``: 32 bits, returned by IDENTIFY.  ``state_ram``: see equilif_hdl.engine.engine.Engine.
     ``frame_bytes``: maximum frame length, up to 4,096.  ``max_samples``: of a frame, 1 to 16.
-    ``flash``: flash area of the standalone trainer.
+    ``flash``: flash area of the standalone trainer; ``sdram``: its cache, see
+    equilif_hdl.link.flash_cache.
     ``idle_timeout_bits``: see equilif_hdl.link.standalone.StandaloneTrainer.  ``lookup``: see
     equilif_hdl.link.identity.IdentityRom.  ``microphone``: front end with a live controller; with
     ``flash`` it has lessons.  ``adc``: the same of a sensor; excludes ``microphone`` and ``flash``.
@@ -83,6 +85,7 @@ class Top(wiring.Component):
         lookup: LutPrimitive | None = None,
         microphone: Microphone | None = None,
         adc: Adc | None = None,
+        sdram: ClockedSdram | None = None,
     ):
         if adc and (flash or microphone):
             raise ValueError(
@@ -92,6 +95,11 @@ class Top(wiring.Component):
             raise ValueError(
                 "a design with external weights has neither standalone trainer nor front end: leave them out"
             )
+        if sdram and (not flash or microphone):
+            raise ValueError(
+                "an SDRAM for samples belongs to a standalone trainer without front end: leave it out"
+            )
+        self.sdram_type = sdram or config.external
         self.config = config
         self.transport = transport
         self.build_id = build_id
@@ -99,6 +107,7 @@ class Top(wiring.Component):
         self.frame_bytes = frame_bytes
         self.max_samples = max_samples
         self.area = flash
+        self.sample_memory = sdram
         self.idle_timeout_bits = idle_timeout_bits
         self.lookup = lookup
         self.front_end = (
@@ -110,7 +119,7 @@ class Top(wiring.Component):
         listening = {"microphone": Out(PINS), "in_word": Out(1)} if microphone else {}
         if adc:
             listening = {"sensor": Out(SENSOR_PINS)}
-        memory = {"sdram": Out(SdramPins(config.external.chip))} if config.external else {}
+        memory = {"sdram": Out(SdramPins(self.sdram_type.chip))} if self.sdram_type else {}
         super().__init__(
             {"pins": Out(transport.pins), "busy": Out(1), "link": Out(1), **standalone, **listening, **memory}
         )
@@ -124,6 +133,7 @@ class Top(wiring.Component):
             frame_bytes=self.frame_bytes,
             max_samples=self.max_samples,
             flash=self.area,
+            sdram=self.sample_memory,
             idle_timeout_bits=self.idle_timeout_bits,
             lookup=self.lookup,
             front_end=self.front_end,
@@ -143,6 +153,8 @@ class Top(wiring.Component):
             connect(m, host.engine, engine.host)
         if self.config.external:
             connect(m, engine.sdram, flipped(self.sdram))
+        if self.sample_memory:
+            connect(m, host.sdram, flipped(self.sdram))
         m.d.comb += [self.busy.eq(engine.host.busy), self.link.eq(line.active)]
         if self.area is not None:
             connect(m, host.flash, flipped(self.flash))

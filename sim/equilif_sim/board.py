@@ -31,6 +31,7 @@ from equilif_golden.extras import needs
 from equilif_golden.link.flash import Area
 from equilif_golden.link.protocol import END, FRAME_BYTES, MAX_SAMPLES, slip, unslip
 from equilif_golden.link.udp import Station, datagram, opened
+from equilif_golden.sdram import ClockedSdram
 from equilif_hdl.front_end.listener import Microphone
 from equilif_hdl.front_end.sensor import Adc
 from equilif_hdl.link.transport import Transport
@@ -197,6 +198,7 @@ class SimulatedBoard:
         build_id: int | None = None,
         microphone: Microphone | None = None,
         adc: Adc | None = None,
+        sdram: ClockedSdram | None = None,
     ):
         """``build_id``: default: a hash of the sources and sizes of the design.  ``flash_file``: file of the
         flash content, which survives this process; default: in memory.
@@ -213,6 +215,8 @@ class SimulatedBoard:
             arguments["microphone"] = microphone
         if adc is not None:
             arguments["adc"] = adc
+        if sdram is not None:
+            arguments["sdram"] = sdram
         self.adc = adc
         ingredients = [*_sources(), repr(config), repr(arguments), repr(build_id), self.variant]
         key = hashlib.sha256("\0".join(ingredients).encode()).hexdigest()[:16]
@@ -223,13 +227,13 @@ class SimulatedBoard:
         driver = driver.replace("CHIP", NO_CHIP if flash is None else CHIP)
         model = self._source_of_sound(microphone) if adc is None else adc_model(adc)
         driver = driver.replace("MICROPHONE", model)
-        driver = driver.replace("VIOLATION", "b->top->violation" if config.external else "0")
+        driver = driver.replace("VIOLATION", "b->top->violation" if sdram or config.external else "0")
         text = cache_dir() / "verilog" / f"{key}.v"  # elaboration takes seconds
         if not is_stored(text):
             require(text)
             top = self._design(build_id=self.build_id, **arguments)
             design = verilog.convert(top, name="board", emit_src=False)
-            store(text, (design + WORDS if config.external else design).encode())
+            store(text, (design + WORDS if sdram or config.external else design).encode())
         self._lib: Any = ctypes.CDLL(str(self._compiled(text.read_text(), driver)))
         self._lib.board_new.restype = ctypes.c_void_p
         self._lib.board_cycles.restype = ctypes.c_uint64
@@ -248,7 +252,7 @@ class SimulatedBoard:
     def _design(self, **arguments: Any) -> Component:
         """The design; its module is named board."""
         top = Top(self.config, **arguments)
-        return WithSdram(top, self.config) if self.config.external else top
+        return WithSdram(top, top.sdram_type) if top.sdram_type else top
 
     def _source_of_sound(self, microphone: Microphone | None) -> str:
         """C++ of the microphone."""

@@ -96,9 +96,9 @@ struct Chip {
         if (busy()) return;
         if (opcode == 0x06) enabled = true;
         if (opcode == 0x02 && enabled && n > 4) given_left = 256, enabled = false;
-        if (opcode == 0xD8 && enabled && n == 4) {
-            erase_at = address & ~0xFFFFu;
-            erase_left = 0x10000;
+        if ((opcode == 0xD8 || opcode == 0x20) && enabled && n == 4) {
+            erase_left = opcode == 0x20 ? 0x1000 : 0x10000;
+            erase_at = address & ~(erase_left - 1);
             enabled = false;
         }
     }

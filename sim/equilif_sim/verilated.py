@@ -200,7 +200,7 @@ class Synthesis:
 def rtl(config: EngineConfig) -> str:
     """The engine in Verilog."""
     engine = Engine(config)
-    design = WithSdram(engine, config) if config.external else engine
+    design = WithSdram(engine, config.external) if config.external else engine
     text = verilog.convert(design, name="engine", emit_src=False)
     return text + WORDS if config.external else text
 

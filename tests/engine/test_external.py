@@ -19,6 +19,7 @@ from equilif_golden.engine.port import Region
 from equilif_golden.kernel import Kernel
 from equilif_golden.link.device import Device
 from equilif_golden.link.flash import Area
+from equilif_golden.link.protocol import WRITE_HEADER, Command, Status, seal
 from equilif_golden.network import Attention, Network, Population, Relay, Synapse
 from equilif_golden.samples import one_hot
 from equilif_golden.schedule import Schedule
@@ -212,6 +213,24 @@ def test_simulated_board():
     assert not board.violations
 
 
+@pytest.mark.parametrize(
+    "first, n, status",
+    [
+        (1, 2, Status.BAD_ADDRESS),
+        (0, 1, Status.BAD_LENGTH),
+        (-1, 2, Status.BAD_LENGTH),
+        (-1, 3, Status.OK),
+        (-1, 1, Status.OK),
+    ],
+)
+def test_write_of_half_a_word(first, n, status):
+    """The RTL gives the same replies (tests/link/test_host.py)."""
+    device = Device(replace(CONFIGS["P4"], counters=False))
+    header = WRITE_HEADER.pack(Region.WEIGHT, device.engine.config.n_weights + first)
+    assert device.reply(seal(Command.WRITE, 1, header + bytes([1] * 2 * n)))[0] == status
+    assert device.engine.w.any() == (status == Status.OK)
+
+
 @ENGINES
 def test_host_reads_what_it_writes(name):
     config = CONFIGS[name]
@@ -263,3 +282,5 @@ def test_designs_without_external_weights():
         AxiEngine(config)
     with pytest.raises(ValueError, match="trainer"):
         Top(config, transport=Uart(4), flash=Area(1, 2))
+    with pytest.raises(ValueError, match="trainer"):
+        Top(ROOMY, transport=Uart(4), sdram=MT)

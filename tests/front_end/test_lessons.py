@@ -26,10 +26,11 @@ from equilif_golden.front_end.segmentation import HANG, Segmentation, Verdict
 from equilif_golden.front_end.tokens import POSITIONS, TOKENS, Scaling
 from equilif_golden.kernel import Kernel
 from equilif_golden.link.device import Device
-from equilif_golden.link.flash import BLOCK, ERASED, Flash
+from equilif_golden.link.flash import BLOCK, ERASED, SECTOR, Flash
 from equilif_golden.link.protocol import END, Command, unseal, unslip
-from equilif_golden.link.standalone import INDEX_BYTES, Fault, slot_blocks
+from equilif_golden.link.standalone import INDEX_BYTES, LIST_BYTES, PLACES, Fault, slot_blocks
 from equilif_golden.network import Network
+from equilif_golden.replay import Reservoir
 from equilif_golden.sample_order import order
 from equilif_golden.schedule import Schedule
 from equilif_hdl.front_end.button import Button as ButtonRtl
@@ -80,7 +81,7 @@ def stored():
 WEIGHTS = NETWORK.initial_weights(seed=2)
 
 
-def store_of(words, *, replay=REPLAY, rounds=ROUNDS):
+def store_of(words, *, replay=REPLAY, rounds=ROUNDS, kept=0):
     """The image of a board with these stored words."""
     job = TrainingJob(
         network=NETWORK,
@@ -88,7 +89,11 @@ def store_of(words, *, replay=REPLAY, rounds=ROUNDS):
         rates=[RATE],
         samples=StoredSamples(labels=words.labels, tokens=words.tokens),
         lessons=Lessons(
-            table=live.Table(NETWORK, SCALING).content(CONFIG), replay=replay, rounds=rounds, classes=CLASSES
+            table=live.Table(NETWORK, SCALING).content(CONFIG),
+            replay=replay,
+            rounds=rounds,
+            classes=CLASSES,
+            kept=kept,
         ),
     )
     return FlashStore.of_job(device(Flash(AREA)).identity, job)
@@ -97,6 +102,12 @@ def store_of(words, *, replay=REPLAY, rounds=ROUNDS):
 def uploaded(**options):
     """Flash content after an upload."""
     return content_of(store_of(stored(), **options))
+
+
+def spoken_in(codes):
+    """The frames of the word in these."""
+    (found,) = Segmentation().feed(Frames(codes, *[np.zeros(len(codes), bool)] * 2))
+    return codes[found.first : found.last + 1]
 
 
 def flash_with(content):
@@ -167,8 +178,7 @@ def test_lessons_equal_kernel():
         elif label is not None:
             model.live.press(label)
         text = model.hear(word(k))
-        (spoken,) = Segmentation().feed(Frames(word(k), *[np.zeros(len(word(k)), bool)] * 2))
-        tokens = tokens_of(word(k)[spoken.first : spoken.last + 1])
+        tokens = tokens_of(spoken_in(word(k)))
         words = Words.of([tokens], [label or 0], SHAPE[1])
         if label is None:
             assert text == live.answer("C", kernel.predict(None, tokens=words.tokens)[0])
@@ -186,6 +196,97 @@ def test_lessons_equal_kernel():
     model.live.press(3)
     assert again.hear(word(1)) == model.hear(word(1)) == live.answer("L", 3)
     assert again.content == model.content
+
+
+def places_of(content, registers):
+    """The places for learned words."""
+    first = (registers.index + 1) * BLOCK
+    return [content[at : at + SECTOR] for at in range(first, first + registers.room * BLOCK, SECTOR)]
+
+
+def test_learned_words_are_kept():
+    """In the places of a Reservoir of the same seed, and replayed as the kernel replays them."""
+    model = Model.of(uploaded(replay=1, rounds=1, kept=PLACES))
+    kernel = Kernel(NETWORK, WEIGHTS, learning_rate=RATE)
+    words = stored()
+    reservoir = Reservoir(PLACES, 0, seed=0)
+    turns = itertools.chain.from_iterable(order(STORED + PLACES, 0, k) for k in itertools.count())
+    before = places_of(model.content, model.registers)
+    of_place = {}  # word
+    labels = [0] * 10 + [1, 0, 1, 2, 1, 0] + [1, 0, 1, 1, 2, 2, 0, 1, 0, 2, 2, 1]
+    for k, label in enumerate(labels):
+        model.live.press(label)
+        assert model.hear(word(k)) == live.answer("L", label)
+        after = places_of(model.content, model.registers)
+        words = words.plus(Words.of([tokens_of(spoken_in(word(k)))], [label], SHAPE[1]))
+        reservoir.store(np.full((1, 1), k, np.uint8), np.array([label]))
+        changed = [n for n in range(PLACES) if after[n] != before[n]]
+        assert len(changed) <= 1
+        of_place |= dict.fromkeys(changed, k)
+        before = after
+        kept = [k for _, k in sorted(of_place.items())]
+        assert kept == reservoir.x[:, 0].tolist() and reservoir.labels.tolist() == [labels[k] for k in kept]
+        kernel.train(None, words.labels, [STORED + k], tokens=words.tokens)
+        turn = next(t for t in turns if t < STORED or t - STORED in of_place)
+        replayed = turn if turn < STORED else STORED + of_place[turn - STORED]
+        kernel.train(None, words.labels, [replayed], tokens=words.tokens)
+        assert same(model.weights, kernel.weights)
+    assert np.bincount(reservoir.labels).max() < 10, "words of the largest class were replaced"
+    assert len(set(of_place)) == PLACES and min(of_place.values()) < PLACES
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_power_cut_while_a_word_is_stored(full):
+    """Each place has a whole word or none, and the board goes on."""
+    model = Model.of(uploaded(replay=1, rounds=1, kept=PLACES))
+    for k in range(PLACES if full else 2):
+        model.live.press(0)
+        model.hear(word(k))
+    before = model.content
+    old = places_of(before, model.registers)
+    whole = Model(FailingFlash(before, 1 << 30))
+    whole.live.press(1)
+    whole.hear(word(30))
+    new = places_of(whole.content, model.registers)
+    (place,) = (n for n in range(PLACES) if new[n] != old[n])
+    n = 2 + len(new[place].rstrip(b"\xff")) - 1  # clear, erase, all bytes but the first
+    found = set()
+    for left in (0, 1, 2, n, n + 1, n + 400):
+        flash = FailingFlash(before, left)
+        cut = Model(flash)
+        cut.live.press(1)
+        with pytest.raises(PowerCut):
+            cut.hear(word(30))
+        again = Model.of(bytes(flash.content))
+        assert again.registers.valid and again.registers.fault == Fault.NONE
+        there = places_of(again.content, again.registers)
+        assert there[:place] + there[place + 1 :] == old[:place] + old[place + 1 :]
+        state = {old[place]: "old", new[place]: "new"}.get(there[place], "none")
+        assert state != "none" or there[place][0] != Command.WRITE
+        found.add(state)
+        again.live.press(2)
+        assert again.hear(word(40)) == live.answer("L", 2)
+        assert again.registers.fault == Fault.NONE
+        assert all(p[0] in (Command.WRITE, ERASED) for p in places_of(again.content, again.registers))
+    assert found >= {"old", "none", "new"}
+
+
+def with_long_words():
+    """Flash content with more READs of a word than a place holds."""
+    content = bytearray(uploaded(replay=1, rounds=1, kept=PLACES))
+    lists = Model.of(bytes(content)).registers.saves * BLOCK + 2 * LIST_BYTES
+    end = content.index(b"\xff\xff", lists)
+    read = content[lists : content.index(END, lists) + 1]
+    content[end : end + 4 * len(read)] = 4 * read
+    return bytes(content)
+
+
+def test_word_that_does_not_fit_is_not_kept():
+    model = Model.of(with_long_words())
+    model.live.press(1)
+    assert model.hear(word(1)) == live.answer("L", 1)
+    assert model.registers.fault == Fault.NONE and model.registers.generation == 1
+    assert all(place[0] != Command.WRITE for place in places_of(model.content, model.registers))
 
 
 def test_stored_words_fill_the_flash():
@@ -320,7 +421,7 @@ def test_power_cut_during_saving(replay):
 
 def test_host_takes_over():
     """A network that a host writes is not saved in place of the board's own, until the board boots again."""
-    model = Model.of(uploaded())
+    model = Model.of(uploaded(kept=PLACES))
     content = model.content
     client_of(model.device).write(Region.VALUE, 0, [1])
     model.live.press(1)
@@ -331,6 +432,7 @@ def test_host_takes_over():
     model.live.press(1)
     model.hear(word(1))
     assert model.registers.valid and model.content != content
+    assert places_of(model.content, model.registers)[0][:2] == bytes([Command.WRITE, 1])
 
 
 def test_trainer_without_lessons_has_no_such_registers():
@@ -425,7 +527,8 @@ def test_rtl_faults():
     boards.hear(word(1))
     boards.compare(loaded=False)
     good = Model.of(uploaded())
-    for content in (uploaded(replay=0, rounds=1), damaged(good.content, first_sample(good))):
+    broken = damaged(good.content, first_sample(good))
+    for content in (uploaded(replay=0, rounds=1), broken, with_long_words()):
         boards = Boards(content)
         boards.press(1)
         boards.hear(word(1))
@@ -496,3 +599,38 @@ def test_sound_and_button_at_the_pins():
         rtl.rest()
         assert bytes(rtl.flash[AREA.first * BLOCK : AREA.first * BLOCK + AREA.size]) == model.content
     assert (model.registers.classes, model.registers.generation) == (CLASSES + 1, 2) and text[:1] == b"C"
+
+
+@verilated
+@pytest.mark.regress
+def test_rtl_keeps_words():
+    """Empty and full places, a word that replaces another, a power cut at any cycle: flash and weights."""
+    labels = [0] * 12 + [1, 0, 1, 2, 0, 1, 2, 2, 0]
+    boards = Boards(uploaded(replay=2, rounds=2, kept=PLACES))
+    for k, label in enumerate(labels):
+        boards.press(label)
+        boards.hear(word(k))
+        if k in (0, 1, PLACES - 1) or k > PLACES:
+            boards.compare()
+    before = boards.content
+    boards = Boards(before)
+    boards.press(1)
+    first = boards.rtl.cycles
+    boards.hear(word(50))
+    whole = boards.rtl.cycles - first
+    boards.compare()
+    heard = len(frame_bytes(word(50))) * 80
+    for cycles in random.Random(4).sample(range(whole - heard), 4):
+        boards = Boards(before)
+        boards.press(1)
+        boards.rtl.listen(frame_bytes(word(50)))
+        end = boards.rtl.cycles + cycles
+        while boards.rtl.cycles < end:
+            boards.rtl.step(end - boards.rtl.cycles)
+        boards.rtl.cut(0)
+        boards.rtl.work()
+        boards = Boards(boards.content)
+        for k in range(2):
+            boards.press(2)
+            boards.hear(word(51 + k))
+            boards.compare()

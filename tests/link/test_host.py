@@ -6,6 +6,7 @@ import dataclasses
 
 import pytest
 
+from equilif_golden.engine.config import ExternalWeights
 from equilif_golden.link.protocol import MAX_SAMPLES
 from equilif_sim.link.engine_stub import HostBench
 from equilif_sim.tools import verilator
@@ -13,6 +14,10 @@ from equilif_sim.tools.run import simulate
 from tests.engines import EVEN, ODD, thoroughness
 
 BUILD_ID = 0xDBC0_1234  # with both special bytes of SLIP
+#: weights in an SDRAM of 32 bits, which are written in pairs
+PAIRS = dataclasses.replace(
+    ODD, counters=False, external=ExternalWeights(chip_name="EM638325", hz=90_000_000, tiles=40)
+)
 
 
 def run(
@@ -66,6 +71,10 @@ def test_longest_programs_and_frames(tmp_path):
         )
         == 1
     )
+
+
+def test_writes_within_a_word_of_the_sdram(tmp_path):
+    assert run(tmp_path, PAIRS, n_bad=200, only="bad_frames") == 1
 
 
 @pytest.mark.long

@@ -9,8 +9,11 @@ import shutil
 import pytest
 
 from equilif.host.client import Client
+from equilif_golden.link.flash import ERASED, Area
 from equilif_golden.link.standalone import OWNER_BITS, Fault
+from equilif_golden.sdram import ClockedSdram
 from equilif_hdl.link.flash import FlashController
+from equilif_hdl.link.flash_cache import FlashCache
 from equilif_sim.board import SimulatedBoard
 from equilif_sim.tools.run import simulate
 from tests.link.test_standalone import WRITES, older_version, other_slot
@@ -35,6 +38,20 @@ def rtl():
     return SimulatedBoard(CONFIG, flash=AREA, build_id=0)
 
 
+#: clock cycles of :func:`test_cached_flash`, by chip
+CACHED = {"EM638325": 226_407, "IS42S16160": 227_179}
+
+
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(name, marks=[pytest.mark.regress] * (k > 0)) for k, name in enumerate(CACHED)],
+)
+def cached(request):
+    return request.param, SimulatedBoard(
+        CONFIG, flash=AREA, build_id=0, sdram=ClockedSdram(request.param, 90_000_000)
+    )
+
+
 #: by ./run regress: further cases
 MORE = re.compile(
     "damaged-flash-[1357]|many-samples|damaged-slots-[135]|register-bits|long-checkpoint-1|power-cuts"
@@ -53,6 +70,32 @@ def test_rtl_equals_model(rtl, name):
 @pytest.mark.parametrize("cuts", [8, pytest.param(200, marks=pytest.mark.long)])
 def test_power_cuts_at_any_cycle(rtl, cuts):
     power_cuts(rtl, cuts)
+
+
+@verilated
+def test_cached_flash(cached):
+    """Samples in SDRAM: the trainer, the flash and replies to a host are as without it, and cycles exact."""
+    chip, board = cached
+    put(board, uploaded())
+    first = board.cycles
+    board.work(LIMIT)
+    assert board.cycles - first == CACHED[chip]
+    for name in ("learning-5", "hostile-commands"):
+        TRIALS[name](board)
+    power_cuts(board, 3)
+    client = Client(board, timeout=0.05)
+    block, at = AREA.blocks - 1, AREA.size - 9
+    for content in (b"ab", b"cd"):  # an erased block is read again
+        client.erase_flash(block)
+        assert client.read_flash(at, 2) == bytes([ERASED]) * 2
+        client.write_flash(at, content)
+        assert client.read_flash(at, 2) == content
+    assert not board.violations
+
+
+def test_flash_larger_than_the_sdram():
+    with pytest.raises(ValueError, match="larger SDRAM"):
+        FlashCache(Area(1, 255), ClockedSdram("M12L64322A", 90_000_000))
 
 
 @verilated
@@ -124,7 +167,8 @@ def test_ten_thousand_hostile_commands(rtl):
 # -- flash controller ------------------------------------------------------------------------------
 
 
-def test_flash_controller(tmp_path):
+@pytest.mark.parametrize("sectors", [pytest.param(False, marks=pytest.mark.regress), True])
+def test_flash_controller(sectors, tmp_path):
     """Reads, programs and erases at the ends of pages and blocks and outside the area; resets; no chip."""
-    config = dataclasses.asdict(AREA)
-    assert simulate(FlashController(AREA), "equilif_sim.link.flash", tmp_path, config=config) == 4
+    dut = FlashController(AREA, sectors=sectors)
+    assert simulate(dut, "equilif_sim.link.flash", tmp_path, config=dataclasses.asdict(AREA)) == 4

@@ -12,7 +12,7 @@ from equilif_boards import BOARDS
 from equilif_golden.engine.config import EngineConfig, ExternalWeights, Pipeline
 from equilif_golden.engine.features import EVERYTHING
 from equilif_golden.link.flash import Area
-from equilif_golden.sdram import CHIPS
+from equilif_golden.sdram import CHIPS, ClockedSdram
 from equilif_hdl.engine.control import LaneControl
 from equilif_hdl.engine.external import RowPort
 from equilif_hdl.engine.isa import INSTRUCTION, Event, Instruction, LaneCommand, command, event
@@ -100,6 +100,8 @@ def test_ports_are_annotated(monkeypatch):
     designs += [Top(wide, transport=TRANSPORTS["uart"], adc=adc)]
     designs += [SdramController(CHIP, CHIP.timing(90_000_000)), MemoryTest(CHIP, retention=2)]
     designs += [Top(EXTERNAL, transport=TRANSPORTS["uart"])]
+    sdram = ClockedSdram(CHIP.name, 90_000_000)
+    designs += [Top(DEEP, transport=TRANSPORTS["uart"], flash=Area(1, 2), sdram=sdram)]
     for design in designs:
         Fragment.get(design, None)
     ours = below(wiring.Component) - {Line}

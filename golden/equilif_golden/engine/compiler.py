@@ -275,7 +275,7 @@ class Compiled(Placement):
         With attention layers they cannot: retrievals change the static drives, which both share.
         """
         room = self.config.state_groups // 2
-        return self.config.interleaves and not self.network.windowed and self.lif_groups <= room
+        return not self.network.windowed and self.lif_groups <= room
 
     def _phases(self, *phases: Phase) -> list[Instruction]:
         """One loop of the steps of phases of equal length; one fills the latency of the other."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from equilif_golden.engine.features import EVERYTHING, OPTIONS, Options, has
 from equilif_golden.fixed import DEFAULT, Numerics, check_bool, check_choice, check_int, short_repr
-from equilif_golden.sdram import CHIPS, MAX_HZ, MIN_HZ, SdramTiming, SdramType
+from equilif_golden.sdram import ClockedSdram
 
 
 class Pipeline(StrEnum):
@@ -97,25 +97,18 @@ MAX_ADDRESSED_TILES = 1 << 16
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExternalWeights:
+class ExternalWeights(ClockedSdram):
     """Weights in an SDRAM.  ValueError when the chip or its clock does not exist.
 
-    chip_name : str
-        Of equilif_golden.sdram.CHIPS.
-    hz : int
-        Clock of engine and chip.
     tiles : int
         Tiles of P x P weights; their numbers follow those on the chip.
     """
 
-    chip_name: str
-    hz: int
     tiles: int
 
     def __post_init__(self) -> None:
-        check_choice(self.chip_name, "chip_name", CHIPS)
-        for name, lo, hi in (("hz", MIN_HZ, MAX_HZ), ("tiles", 1, MAX_ADDRESSED_TILES)):
-            object.__setattr__(self, name, check_int(getattr(self, name), name, lo, hi))
+        super().__post_init__()
+        object.__setattr__(self, "tiles", check_int(self.tiles, "tiles", 1, MAX_ADDRESSED_TILES))
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> ExternalWeights:
@@ -124,14 +117,6 @@ class ExternalWeights:
         if raw.keys() != names:
             raise ValueError(f"external weights have {', '.join(sorted(names))}, not {short_repr(dict(raw))}")
         return cls(**raw)
-
-    @property
-    def chip(self) -> SdramType:
-        return CHIPS[self.chip_name]
-
-    @property
-    def timing(self) -> SdramTiming:
-        return self.chip.timing(self.hz)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -242,11 +227,6 @@ class EngineConfig(Options):
         return 2 if any(option.nests and has(self, name) for name, option in OPTIONS.items()) else 1
 
     @property
-    def interleaves(self) -> bool:
-        """Whether programs interleave the nudged phases, so that one fills the latency of the other."""
-        return True
-
-    @property
     def all_tiles(self) -> int:
         """Tiles on the chip, then external ones."""
         return self.tiles + (self.external.tiles if self.external else 0)
@@ -272,11 +252,6 @@ class Unlimited(EngineConfig):
         sizes = dict.fromkeys(("tiles", "value_groups", "state_groups", "program_words"), sys.maxsize)
         for name, value in {**sizes, **EVERYTHING, "lanes": 1, "numerics": numerics}.items():
             object.__setattr__(self, name, value)
-
-    @property
-    def interleaves(self) -> bool:
-        """Compiled code has no latency to fill."""
-        return False
 
 
 def _lanes(value: Any) -> int:

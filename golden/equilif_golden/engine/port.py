@@ -73,13 +73,21 @@ def writable(config: EngineConfig, region: Region, first: int, data: npt.ArrayLi
     if checked.ndim != 1:
         raise ValueError(f"{name} are written one after the other, in one dimension, not {checked.ndim}")
     at = elements(config, region, first, len(checked))
-    if region == Region.WEIGHT and config.external and at.stop > config.n_weights:
-        word = config.external.chip.width // 16
-        if max(at.start, config.n_weights) % word or at.stop % word:
-            raise ValueError(
-                f"external weights are written in words of {word}, not {at.start}..{at.stop - 1}"
-            )
+    if divides_word(config, region, at.start) or divides_word(config, region, at.stop):
+        raise ValueError(
+            f"external weights are written in words of {word_weights(config)}, not {at.start}..{at.stop - 1}"
+        )
     return at, checked
+
+
+def word_weights(config: EngineConfig) -> int:
+    """Weights of a word of the SDRAM."""
+    return config.external.chip.width // 16 if config.external else 1
+
+
+def divides_word(config: EngineConfig, region: Region, element: int) -> bool:
+    """The element is within a word of the SDRAM, so that a WRITE may neither begin nor end before it."""
+    return region == Region.WEIGHT and element > config.n_weights and element % word_weights(config) > 0
 
 
 def readable(config: EngineConfig, region: Region, first: int, n: int) -> slice:

@@ -255,12 +255,11 @@ class Live:
         if kind == "L" and trainer is not None:
             trainer.learned(number)
             trainer.work()
-            if trainer.registers.valid:
-                self._teach(trainer, table, codes, number)
+            self._teach(trainer, table, codes, number)
         return answer(kind, number)
 
     def _teach(self, trainer: StandaloneTrainer, table: Raw, codes: Raw, label: int) -> None:
-        """The rounds of a lesson after the first one."""
+        """The rounds of a lesson after the first one, while the network is that of the flash."""
         r = trainer.registers
         done = 1
         while done < r.rounds and r.valid and r.fault == Fault.NONE:

@@ -13,7 +13,7 @@ from equilif_golden.blocks.plasticity import DITHER_MASK
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.isa import ProgramError, disassemble
 from equilif_golden.engine.model import EngineModel, wrap
-from equilif_golden.engine.port import READ_BYTES, WRITE_BYTES, Region, region_size
+from equilif_golden.engine.port import READ_BYTES, WRITE_BYTES, Region, divides_word, region_size
 from equilif_golden.fixed import Raw, check_int
 from equilif_golden.link.flash import BLOCK, Flash
 from equilif_golden.link.protocol import (
@@ -128,7 +128,10 @@ class Device:
         command, _, payload = unseal(unslip(packet)[0])
         if command != Command.READ:
             return None
-        return seal(Command.WRITE, sequence, payload[: WRITE_HEADER.size] + reply[2:-CRC_BYTES])
+        data = reply[2:-CRC_BYTES]
+        if self.trainer is not None and self.trainer.lessons and payload[0] == Region.VALUE:
+            data = data[::2]  # a value is written as one byte
+        return seal(Command.WRITE, sequence, payload[: WRITE_HEADER.size] + data)
 
     # -- commands ----------------------------------------------------------------------------------
     def _execute(self, command: Command, payload: bytes, *, repeated: bool, from_trainer: bool) -> bytes:
@@ -263,8 +266,10 @@ class Device:
         size = OWN_BYTES[region] if region in OWN_BYTES else WRITE_BYTES[Region(region)]
         n, rest = divmod(len(data), size)
         # in the order of elements: an invalid address is reported before an incomplete last element
+        if region not in OWN_BYTES and divides_word(self.engine.config, Region(region), address):
+            raise Refusal(Status.BAD_ADDRESS)
         self._require(region, address, n, written=True)
-        if rest:
+        if rest or region not in OWN_BYTES and divides_word(self.engine.config, Region(region), address + n):
             raise Refusal(Status.BAD_LENGTH)
         if region == FLASH:
             assert self.flash is not None

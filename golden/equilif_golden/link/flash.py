@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from equilif_golden.fixed import check_int
 
 BLOCK = 1 << 16  #: bytes per erase
+SECTOR = 1 << 12  #: bytes of the smallest erase
 PAGE = 1 << 8  #: largest number of bytes per program
 ERASED = 0xFF
 
@@ -23,6 +24,7 @@ READ_STATUS = 0x05
 READ_DUAL = 0x3B  #: two bits per clock, after eight dummy clocks; needs no configuration of the chip
 PAGE_PROGRAM = 0x02
 BLOCK_ERASE = 0xD8
+SECTOR_ERASE = 0x20
 READ_ID = 0x9F
 WAKE = 0xAB  #: release from deep power-down
 IN_PROGRESS = 1  #: bit of the status: a program or an erase is under way
@@ -71,5 +73,6 @@ class Flash:
         for at, byte in enumerate(data, address):
             self.content[at] &= byte
 
-    def erase(self, block: int) -> None:
-        self.content[block * BLOCK : (block + 1) * BLOCK] = b"\xff" * BLOCK
+    def erase(self, number: int, size: int = BLOCK) -> None:
+        """Set a block, or a sector by its ``size``, to ones."""
+        self.content[number * size : (number + 1) * size] = bytes([ERASED]) * size

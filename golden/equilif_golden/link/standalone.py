@@ -22,6 +22,11 @@ A board with a front end has *lessons*: the live controller learns a word, then 
 stored samples, the next ones of its order.  After ``rounds`` of both it saves a checkpoint.  Old classes are
 not forgotten, and a power cut loses the last lesson at most.
 
+With ``room`` the word is stored, too, before its first replays, in one of 16 ``room`` *places*, by the rule
+of equilif_golden.replay.Reservoir.  Each place is a sector of the flash: the WRITEs of tokens and values,
+whose sequence number is the label.  The first byte is written last, and cleared before the sector is erased,
+so after a power cut a place has its word or none.  A place without one is skipped.
+
 ``hdl/equilif_hdl/link/standalone.py`` does the same, bit for bit.
 """
 
@@ -36,14 +41,20 @@ from typing import Protocol
 import numpy as np
 
 from equilif_golden.engine.config import EngineConfig
-from equilif_golden.link.flash import BLOCK, ERASED, Flash
+from equilif_golden.link.flash import BLOCK, ERASED, SECTOR, Flash
 from equilif_golden.link.protocol import END, RESULT, TRAINER, Command, Status, slip, unseal, unslip
+from equilif_golden.replay import choose, xorshift
 from equilif_golden.sample_order import KEY_STEP, MAX_HALF_BITS, SAMPLE_BITS, shuffled
 
 SLOTS = 2
 LIST_BYTES = 1 << 12  #: from a program's list to the next
 INDEX_BYTES = 3  #: of an entry of the index, little endian
 OWNER_BITS = 16
+LABELS = 1 << 8  #: of learned words
+PLACES = BLOCK // SECTOR  #: for learned words in a block
+WORD_LISTS = 2  #: lists of the block of saves that belong to checkpoints
+RUN_BYTES = 32  #: from the RUN of a label to the next
+MAX_DISPLACED = 0xFFFF
 NO_BLOCK = 0xFF  #: lies behind every area, where all is as if erased: a list that begins there is empty
 
 
@@ -90,7 +101,7 @@ REGISTERS: tuple[tuple[tuple[str, int], ...], ...] = (
     (("chip", 24),),
 )
 #: of a trainer with lessons, by the first field of their register
-ADDITIONAL = {"samples": ("replay",), "turn": ("classes",), "seen": ("rounds",)}
+ADDITIONAL = {"samples": ("replay",), "turn": ("classes",), "seen": ("rounds",), "hits": ("room",)}
 LESSON_REGISTERS = tuple(
     (*register, *((name, 8) for name in ADDITIONAL.get(register[0][0], ()))) for register in REGISTERS
 )
@@ -128,6 +139,7 @@ class TrainerRegisters:
     replay, rounds
                 stored samples after a learned word, and how often word and samples are learned; with lessons
     classes     classes so far; other outputs of the network are unused; with lessons
+    room        blocks of places for learned words, after the index; with lessons
     """
 
     run: int = 0
@@ -156,6 +168,7 @@ class TrainerRegisters:
     replay: int = field(default=0, repr=False)
     rounds: int = field(default=0, repr=False)
     classes: int = field(default=0, repr=False)
+    room: int = field(default=0, repr=False)
 
     def element(self, n: int) -> int:
         """Register ``n`` as it is read."""
@@ -223,6 +236,10 @@ class StandaloneTrainer:
         self.slot_bytes = slot_blocks(config) * BLOCK
         self.lessons = lessons
         self._replays = 0  #: stored samples that this lesson still has to learn
+        self._teaching = False  #: a lesson is not finished
+        self._word: int | None = None  #: label of a word that is to be stored
+        self._random = 1
+        self._displaced = np.zeros(LABELS, np.int64)  #: words of each class not kept, since power-up
         self._written = False  #: a register, since a sample was chosen
         self._working: Iterator[None] | None = self._boot()
 
@@ -235,7 +252,8 @@ class StandaloneTrainer:
     @property
     def _wanted(self) -> bool:
         r = self.registers
-        return bool(r.save or r.boot or r.run and r.epoch != r.epochs or self._replays)
+        trains = r.run and r.epoch != r.epochs
+        return bool(r.save or r.boot or trains or self._replays or self._word is not None)
 
     def put(self, n: int, word: int) -> None:
         r = self.registers
@@ -244,10 +262,11 @@ class StandaloneTrainer:
         r.valid &= r.owner == owner
         self._written = True
         if not self.lessons:
-            r.replay = r.rounds = r.classes = 0
+            r.replay = r.rounds = r.classes = r.room = 0
         if n == 0:
             r.fault = Fault.NONE
             self._replays = 0
+            self._word = None
 
     def invalidate(self) -> None:
         """A host has changed what the engine holds."""
@@ -262,10 +281,14 @@ class StandaloneTrainer:
             r.classes = max(r.classes, label + 1)
             r.fault = Fault.NONE
             self._replays = r.replay if r.samples else 0
+            if r.room and not self._teaching:
+                self._word = label
+        self._teaching = True
 
     def finish(self) -> None:
         """The lesson ends, after the last round: save a checkpoint, unless there was a fault."""
         r = self.registers
+        self._teaching = False
         if r.valid and r.fault == Fault.NONE:
             r.save = 1
 
@@ -286,6 +309,7 @@ class StandaloneTrainer:
             self.registers.run = 0
             self.registers.save = 0
             self._replays = 0
+            self._word = None
         self._working = None
         self.registers.phase = TrainerPhase.IDLE
         return True
@@ -310,6 +334,8 @@ class StandaloneTrainer:
             raise Stop(Fault.NO_SLOT)
         # no upload has owner 0
         r.valid = int(r.owner != 0)
+        self._random = r.key or 1
+        self._displaced[:] = 0
         yield from self._list(r.programs * BLOCK + r.epoch * LIST_BYTES)
         yield from self._learn()
 
@@ -322,6 +348,9 @@ class StandaloneTrainer:
             if r.save:
                 r.save = 0
                 yield from self._save()
+            elif self._word is not None:
+                label, self._word = self._word, None
+                yield from self._store(label)
             elif not self._replays and (not r.run or r.epoch == r.epochs):
                 return
             elif not started:
@@ -346,9 +375,8 @@ class StandaloneTrainer:
         left = r.turn >> MAX_HALF_BITS
         right = r.turn & ((1 << MAX_HALF_BITS) - 1)
         sample = int(shuffled(np.array([left]), np.array([right]), half, r.key)[0])
-        if sample < r.samples:
-            at = r.index * BLOCK + INDEX_BYTES * sample
-            address = int.from_bytes(self.flash.read(at, INDEX_BYTES), "little")
+        address = self._address(sample)
+        if address is not None:
             if not (yield from self._sample(address)):
                 return
             if self._replays:
@@ -361,6 +389,16 @@ class StandaloneTrainer:
         if not r.turn and not replaying:
             r.epoch = r.epoch + 1 & 0xFF
             r.save |= r.epoch == r.epochs or not r.epoch & r.pause
+
+    def _address(self, sample: int) -> int | None:
+        """Address of a stored sample, or of a learned word, if there is one of this number."""
+        r = self.registers
+        if sample < r.samples:
+            at = r.index * BLOCK + INDEX_BYTES * sample
+            return int.from_bytes(self.flash.read(at, INDEX_BYTES), "little")
+        place = self._place(sample - r.samples)
+        there = sample - r.samples < r.room * PLACES and self._label(place) is not None
+        return place if there else None
 
     # -- frames ------------------------------------------------------------------------------------
     def _frames(self, address: int) -> Iterator[bytes]:
@@ -409,7 +447,7 @@ class StandaloneTrainer:
         """Whether it was learned."""
         r = self.registers
         begun = False
-        for packet in self._frames(address):
+        for packet in self._sample_frames(address):
             yield
             if self._written and not begun:
                 return False
@@ -422,6 +460,69 @@ class StandaloneTrainer:
                 r.spikes = r.spikes + spikes & 0xFFFFFFFF
                 return True
         raise Stop(Fault.REFUSED)
+
+    def _sample_frames(self, address: int) -> Iterator[bytes]:
+        """Frames of a sample.  The RUN of a learned word is not in its list, but in that of its label."""
+        label = None
+        for packet in self._frames(address):
+            yield packet
+            label = unslip(packet)[0][1]
+        if self.registers.room and label is not None:
+            yield from self._frames(self._lists + LIST_BYTES + RUN_BYTES * label)
+
+    # -- learned words -----------------------------------------------------------------------------
+    @property
+    def _lists(self) -> int:
+        """Address of the READs of a learned word, and a list later of the RUNs of all labels."""
+        return self.registers.saves * BLOCK + WORD_LISTS * LIST_BYTES
+
+    def _place(self, number: int) -> int:
+        """Address of a place."""
+        return (self.registers.index + 1) * BLOCK + number * SECTOR
+
+    def _label(self, address: int) -> int | None:
+        """Label of a sample in the flash, if there is one."""
+        command, label = self.flash.read(address, 2)
+        return label if command == Command.WRITE else None
+
+    def _choose(self, label: int) -> int | None:
+        """Number of the place for a word of this class, if it is stored."""
+        found = [self._label(self._place(k)) for k in range(self.registers.room * PLACES)]
+        if None in found:
+            return found.index(None)
+        counts = np.bincount(np.array(found), minlength=LABELS)
+        seen = int(counts[label] + self._displaced[label] + 1)
+        self._random = xorshift(self._random)
+        of, chosen = choose(label, counts, seen, self._random)
+        self._displaced[of] = min(self._displaced[of] + 1, MAX_DISPLACED)
+        places = [k for k, known in enumerate(found) if known == of]
+        return places[chosen] if chosen < len(places) else None
+
+    def _store(self, label: int) -> Iterator[None]:
+        """Store the word in the engine, if the reservoir takes it and it fits in a place."""
+        self.registers.phase = TrainerPhase.SAVE
+        number = self._choose(label)
+        if number is None:
+            return
+        place = self._place(number)
+        self.flash.program(place, b"\0")
+        self.flash.erase(place // SECTOR, SECTOR)
+        at = place
+        is_full = False
+        for packet in self._frames(self._lists):
+            yield
+            recorded = self.device.recorded(packet, label)
+            if recorded is None:
+                raise Stop(Fault.REFUSED)
+            for byte in slip(recorded):
+                if at == place + SECTOR - 1:  # it stays erased, and ends the list
+                    is_full = True
+                else:
+                    if at != place:
+                        self.flash.program(at, bytes([byte]))
+                    at += 1
+        if not is_full:
+            self.flash.program(place, bytes([Command.WRITE]))
 
     # -- checkpoints -------------------------------------------------------------------------------
     def _save(self) -> Iterator[None]:

@@ -33,6 +33,7 @@ from equilif_golden.link.flash import (
     READ_DUAL,
     READ_ID,
     READ_STATUS,
+    SECTOR_ERASE,
     WAKE,
     WRITE_ENABLE,
     Area,
@@ -60,6 +61,8 @@ class FlashPort(wiring.Signature):
         Write the byte, which can clear bits only, and increment the address.
     erase : Out(1)
         Erase the block: all bits become 1.
+    sector : Out(1)
+        With ``sectors``: erase the sector of 4 KiB only.
     finish : Out(1)
         Program an incomplete page.
     ready : In(1)
@@ -81,6 +84,7 @@ class FlashPort(wiring.Signature):
         write: Signal
         wdata: Signal
         erase: Signal
+        sector: Signal
         finish: Signal
         ready: Signal
         valid: Signal
@@ -89,9 +93,10 @@ class FlashPort(wiring.Signature):
         outside: Signal
         chip: Signal
 
-    def __init__(self) -> None:
+    def __init__(self, *, sectors: bool = False) -> None:
         super().__init__(
             {
+                **({"sector": Out(1)} if sectors else {}),
                 "address": Out(ADDRESS_BITS),
                 "seek": Out(1),
                 "read": Out(1),
@@ -140,14 +145,17 @@ class FlashController(wiring.Component):
     -------
     port : In(FlashPort)
     pins : Out(FlashPins)
+
+    ``sectors``: it can erase sectors.
     """
 
     port: FlashPort.Members
     pins: FlashPins.Members
 
-    def __init__(self, area: Area):
+    def __init__(self, area: Area, *, sectors: bool = False):
         self.area = area
-        super().__init__({"port": In(FlashPort()), "pins": Out(FlashPins())})
+        self.sectors = sectors
+        super().__init__({"port": In(FlashPort(sectors=sectors)), "pins": Out(FlashPins())})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -157,6 +165,7 @@ class FlashController(wiring.Component):
         programming = Signal()  # page program active
         writes = Signal()  # the present operation is a write
         erases = Signal()  # or a block erase
+        sector = Signal()  # of a sector
         wdata = Signal(8)
         has_id = Signal()  # the ID is read
         physical = Signal(ADDRESS_BITS)  # address in the chip
@@ -177,6 +186,8 @@ class FlashController(wiring.Component):
             with m.State("IDLE"):
                 m.d.comb += port.ready.eq(1)
                 m.d.sync += [writes.eq(port.write), erases.eq(port.erase), wdata.eq(port.wdata)]
+                if self.sectors:
+                    m.d.sync += sector.eq(port.sector)
                 with m.If(port.seek | port.finish):
                     with m.If(port.seek):
                         m.d.sync += port.at.eq(port.address)
@@ -192,6 +203,9 @@ class FlashController(wiring.Component):
                 command(PAGE_PROGRAM)
                 with m.If(erases):
                     command(BLOCK_ERASE)
+                    if self.sectors:
+                        with m.If(sector):
+                            command(SECTOR_ERASE)
                 m.d.sync += programming.eq(1)
                 m.next = "ORDERED"
             with m.State("ORDERED"), m.If(done):

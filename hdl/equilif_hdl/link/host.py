@@ -8,7 +8,7 @@ Bit-exact with equilif_golden.link.device.Device.
 With a flash there are a StandaloneTrainer, which sends frames while the line is idle, and a controller:
 
     line ---+--> SLIP --> Framer          reply --> SLIP --+--> line
-    Trainer '                                              '--> Trainer <--> flash
+    Trainer '                                              '--> Trainer <--> [ cache ] <--> flash
 
 Each command is processed twice.  The first pass is a dry run: it checks every address and the program, and
 writes nothing.  The second pass (``commit``) starts only if the first one succeeded, so no command is
@@ -36,7 +36,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from equilif_golden.engine.config import EngineConfig
-from equilif_golden.engine.port import READ_BYTES, WRITE_BYTES, Region, region_size
+from equilif_golden.engine.port import READ_BYTES, WRITE_BYTES, Region, region_size, word_weights
 from equilif_golden.link.flash import Area
 from equilif_golden.link.protocol import (
     END,
@@ -59,15 +59,18 @@ from equilif_golden.link.protocol import (
     Status,
 )
 from equilif_golden.link.standalone import REGISTERS, WRITABLE
+from equilif_golden.sdram import ClockedSdram
 from equilif_hdl.engine.checker import Checker
 from equilif_hdl.engine.port import EnginePort, address_bits
 from equilif_hdl.fixed import ram
 from equilif_hdl.link.flash import ADDRESS_BITS, BLOCK_BITS, FlashController, FlashPins, FlashPort
+from equilif_hdl.link.flash_cache import FlashCache
 from equilif_hdl.link.frame import PAYLOAD, STATUS_BITS, Framer
 from equilif_hdl.link.identity import IdentityRom, LutPrimitive
 from equilif_hdl.link.slip import SlipDecoder, SlipEncoder
 from equilif_hdl.link.standalone import IDLE_TIMEOUT_BITS, LessonPort, StandaloneTrainer
 from equilif_hdl.link.transport import RECEIVED, Received
+from equilif_hdl.sdram import SdramPins
 from equilif_hdl.typed import Assign, Stream
 
 assert (LEARN, PACKED, END_OF_SAMPLE) == (1, 4, 0)  # bits 0 and 2 of the flags, and the only ones
@@ -83,6 +86,8 @@ class Host(wiring.Component):
     engine : Out(EnginePort)
     flash : Out(FlashPins)
         With ``flash``.
+    sdram : Out(equilif_hdl.sdram.SdramPins)
+        With ``sdram``.
     active, fault : Out(1)
         With ``flash``: the standalone trainer is active; it stopped with a fault.
     hold : In(1), held : Out(1)
@@ -92,15 +97,17 @@ class Host(wiring.Component):
     lesson : In(equilif_hdl.link.standalone.LessonPort)
         With ``front_end`` and ``flash``.
 
-    ``max_samples``: of a RUN.  ``flash``: the design's area of a flash.  ``front_end``: it uses the engine
-    while ``held``; a RUN from before that is not repeatable.  ``idle_timeout_bits``: see
-    equilif_hdl.link.standalone.StandaloneTrainer.  ``lookup``: see equilif_hdl.link.identity.IdentityRom.
+    ``max_samples``: of a RUN.  ``flash``: the design's area of a flash; ``sdram``: its cache.
+    ``front_end``: it uses the engine while ``held``; a RUN from before that is not repeatable.
+    ``idle_timeout_bits``: see equilif_hdl.link.standalone.StandaloneTrainer.  ``lookup``: see
+    equilif_hdl.link.identity.IdentityRom.
     """
 
     i: Stream[Received]
     o: Stream[Signal]
     engine: EnginePort.Members
     flash: FlashPins.Members
+    sdram: SdramPins.Members
     active: Signal
     fault: Signal
     hold: Signal
@@ -116,6 +123,7 @@ class Host(wiring.Component):
         frame_bytes: int = FRAME_BYTES,
         max_samples: int = MAX_SAMPLES,
         flash: Area | None = None,
+        sdram: ClockedSdram | None = None,
         front_end: FrontEndKind = FrontEndKind.NONE,
         idle_timeout_bits: int = IDLE_TIMEOUT_BITS,
         lookup: LutPrimitive | None = None,
@@ -125,6 +133,7 @@ class Host(wiring.Component):
         self.max_samples = max_samples
         self.area = flash
         self.front_end = front_end
+        self.cache = FlashCache(flash, sdram) if flash and sdram else None
         self.idle_timeout_bits = idle_timeout_bits
         blocks = flash.blocks if flash else 0
         identity = Identity(config, build_id, frame_bytes - OVERHEAD, blocks, max_samples, front_end)
@@ -137,6 +146,7 @@ class Host(wiring.Component):
                 "o": Out(stream.Signature(8)),
                 "engine": Out(EnginePort(config)),
                 **(standalone if flash else {}),
+                **({"sdram": Out(SdramPins(sdram.chip))} if flash and sdram else {}),
                 **(sharing if front_end else {}),
                 **({"lesson": In(LessonPort())} if flash and front_end else {}),
             }
@@ -155,18 +165,24 @@ class Host(wiring.Component):
             connect(m, flipped(self.i), decoder.i)
             connect(m, encoder.o, flipped(self.o))
             trainer = None
-            controller = None
+            port = None
         else:
             trainer = m.submodules.trainer = StandaloneTrainer(
                 self.config, idle_timeout_bits=self.idle_timeout_bits, lessons=bool(self.front_end)
             )
             if self.front_end:
                 connect(m, flipped(self.lesson), trainer.lesson)
-            controller = m.submodules.flash = FlashController(self.area)
+            controller = m.submodules.flash = FlashController(self.area, sectors=bool(self.front_end))
+            port = controller.port
+            if self.cache is not None:
+                m.submodules.cache = self.cache
+                connect(m, self.cache.flash, controller.port)
+                connect(m, self.cache.pins, flipped(self.sdram))
+                port = self.cache.port
             self._join(m, decoder, framer, encoder, trainer)
             connect(m, controller.pins, flipped(self.flash))
             m.d.comb += [self.active.eq(trainer.active), self.fault.eq(trainer.fault)]
-        states = _HostStates(self, m, framer, checker, trainer, controller)
+        states = _HostStates(self, m, framer, checker, trainer, port)
         with m.FSM() as fsm:
             states.command()
             states.header()
@@ -225,7 +241,7 @@ class _HostStates:
         framer: Framer,
         checker: Checker,
         trainer: StandaloneTrainer | None,
-        controller: FlashController | None,
+        flash: FlashPort.Members | None,
     ):
         self.area = host.area
         self.trainer = trainer
@@ -293,7 +309,7 @@ class _HostStates:
         self.last_read = self._by_region(READ_BYTES, own)
         self._range()
         self.fits = self._fits()
-        self._connect_regions(controller)
+        self._connect_regions(flash)
         self._samples(host.max_samples)
 
     def _samples(self, max_samples: int) -> None:
@@ -364,7 +380,7 @@ class _HostStates:
         total = Cat(Const(1, 1), last, self.address[bits:]) + Cat(self.advance, complement)
         m.d.sync += self.outside.eq(total[-1])
 
-    def _connect_regions(self, controller: FlashController | None) -> None:
+    def _connect_regions(self, flash: FlashPort.Members | None) -> None:
         """Connect reads and writes of elements to engine, flash and trainer."""
         m = self.m
         engine = self.engine
@@ -372,6 +388,12 @@ class _HostStates:
         self.trainer_busy: Value = Const(0, 1)  # the trainer is busy, and the frame is from the line
         self.record: Value = Const(0, 1)
         self.ready: Value = Const(1, 1)  # the region accepts a read or write
+        #: the element is within a word of the SDRAM: a WRITE may neither begin nor end before it
+        self.divides_word: Value | None = None
+        if word_weights(self.config) > 1:
+            assert word_weights(self.config) == 2
+            external = self.address > self.config.n_weights
+            self.divides_word = self.write & (self.region == Region.WEIGHT) & external & self.address[0]
         #: the engine accepts a write; with external weights it takes longer than a frame is read
         self.writable: Value = self.engine.mem_ready if self.config.external else Const(1, 1)
         self.mem_write = Signal()
@@ -384,7 +406,7 @@ class _HostStates:
             self.mem_valid.eq(engine.mem_valid),
             self.mem_rdata.eq(engine.mem_rdata),
         ]
-        if self.trainer is None or controller is None:
+        if self.trainer is None or flash is None:
             return
         host = self.trainer.host
         in_flash = self.in_flash
@@ -392,11 +414,12 @@ class _HostStates:
         self.trainer_frame = host.trainer_frame
         self.trainer_busy = host.busy & ~host.trainer_frame
         self.record = host.record & host.trainer_frame & self.read & (self.status == Status.OK)
-        self.ready = ~in_flash | controller.port.ready
+        self.ready = ~in_flash | flash.ready
         #: flash port of the host
-        self.port = port = cast(FlashPort.Members, FlashPort().create())
-        for name, member in FlashPort().members.items():
-            there = getattr(controller.port, name)
+        signature = FlashPort(sectors=self.trainer.lessons)
+        self.port = port = cast(FlashPort.Members, signature.create())
+        for name, member in signature.members.items():
+            there = getattr(flash, name)
             sides = (getattr(self.trainer.flash, name), getattr(port, name))
             if member.flow is Out:
                 m.d.comb += there.eq(Mux(self.trainer.active, *sides))
@@ -542,6 +565,10 @@ class _HostStates:
             m.d.sync += self.status.eq(Mux(self.runs, Status.BAD_FLAGS, Status.BAD_REGION))
             with m.If(self.write):
                 m.next = "DATA"
+                if self.divides_word is not None:
+                    with m.If(self.divides_word):
+                        m.d.sync += self.status.eq(Status.BAD_ADDRESS)
+                        self._refuse()
             with m.Elif(~self.commit):
                 m.next = "SPAN"
             with m.Elif(self.runs & ~self.ran):
@@ -714,7 +741,8 @@ class _HostStates:
         m = self.m
         if self.max_samples > 1:
             m.d.sync += self.more_samples.eq(0)
-        with m.If((self.lane != 0) | self.literal | self.load & ~self.commit & ~self.checker.closed):
+        incomplete = (self.lane != 0) | self.literal | self.load & ~self.commit & ~self.checker.closed
+        with m.If(incomplete if self.divides_word is None else incomplete | self.divides_word):
             self._refuse()
         with m.Elif(~self.commit):
             self._again()
@@ -854,6 +882,8 @@ class _HostStates:
             fetched = self.result == 0
             short = self.load | self.runs & (self.result == 1)  # an index, a prediction: 16 bits
             last = Mux(fetched, self.last_read, Mux(short, 1, 3))
+            if self.trainer is not None and self.trainer.lessons:  # a value is written as one byte
+                last = Mux(self.record & (self.region == Region.VALUE), 0, last)
             m.d.comb += [reply.valid.eq(1), reply.p.data.eq(self.word.word_select(self.lane, 8))]
             with m.If(reply.ready):
                 m.d.sync += self.lane.eq(self.lane + 1)

@@ -17,6 +17,10 @@ The reader fetches a frame.  While the engine learns a sample it looks up the ne
 frame:
 
     READY -> NEXT -> TURN, ROUND, JOIN -> CHOOSE -> INDEX -> FOUND -> READ <-> GOT
+
+A learned word is stored as a checkpoint is:
+
+    STORE -> CHOOSING -> CLEAR, ERASE -> its list -> COMMIT
 """
 
 from __future__ import annotations
@@ -38,7 +42,10 @@ from equilif_golden.link.standalone import (
     ORDERS,
     OWNER,
     OWNER_BITS,
+    PLACES,
     REGISTERS,
+    RUN_BYTES,
+    WORD_LISTS,
     WRITABLE,
     Fault,
     TrainerPhase,
@@ -47,6 +54,7 @@ from equilif_golden.link.standalone import (
 )
 from equilif_golden.sample_order import KEY_STEP, MAX_HALF_BITS, ROUNDS, SAMPLE_BITS
 from equilif_hdl.link.flash import BLOCK_BITS, FlashPort
+from equilif_hdl.link.reservoir import LABEL_BITS, SECTOR_BITS, WordReservoir
 from equilif_hdl.typed import Assign, Interface
 
 #: log2 of the cycles without a byte until the line is idle: 87 ms at 48 MHz.  After OVERRUN a host resends
@@ -220,7 +228,7 @@ class StandaloneTrainer(wiring.Component):
         super().__init__(
             {
                 "host": Out(TrainerPort()),
-                "flash": Out(FlashPort()),
+                "flash": Out(FlashPort(sectors=lessons)),
                 "active": Out(1),
                 "fault": Out(1),
                 **lesson,
@@ -242,6 +250,8 @@ class StandaloneTrainer(wiring.Component):
             states.frames()
             states.replies()
             states.ends()
+            if self.lessons:
+                states.store()
         with m.FSM():
             states.fetched()
             states.turn()
@@ -318,6 +328,15 @@ class _TrainerStates:
         if trainer.lessons:
             self.replays = Signal(8)  # stored samples that this lesson still has to learn
             self.replaying = Signal()  # the present sample is one of them
+            self.teaching = Signal()  # the lesson is not finished
+            self.word = Signal(LABEL_BITS)  # label of the learned word
+            self.has_word = Signal()  # it is to be stored
+            self.storing = Signal()  # the list that is saved is that of a word
+            self.skip = Signal()  # its next byte is the first one, which is written last
+            self.too_long = Signal()  # the word does not fit in its place
+            self.in_place = Signal()  # the sample is in a place for a learned word
+            self.tail = Signal()  # the list is the RUN of a learned word
+            m.submodules.reservoir = self.reservoir = WordReservoir()
 
     # -- registers ---------------------------------------------------------------------------------
     def registers(self) -> None:
@@ -338,7 +357,7 @@ class _TrainerStates:
                         with m.If(host.write):
                             m.d.sync += f["fault"].eq(Fault.NONE)
                             if self.lesson:
-                                m.d.sync += self.replays.eq(0)
+                                m.d.sync += [self.replays.eq(0), self.has_word.eq(0)]
                     if n == OWNER:
                         with m.If(host.write & (host.wdata[:OWNER_BITS] != f["owner"])):
                             m.d.sync += f["valid"].eq(0)
@@ -353,7 +372,9 @@ class _TrainerStates:
             self.mask.eq((Const(1, 1) << self.half) - 1),
         ]
         m.d.comb += [
-            host.generation.eq(self.generation),
+            host.generation.eq(
+                Mux(self.storing, self.word, self.generation) if self.lesson else self.generation
+            ),
             host.record.eq(self.task == SAVE),
             self.trainer.active.eq(f["phase"] != TrainerPhase.IDLE),
             self.trainer.fault.eq(f["fault"] != Fault.NONE),
@@ -364,7 +385,7 @@ class _TrainerStates:
     def pending(self) -> Value:
         f = self.fields
         trains = f["save"] | f["boot"] | f["run"] & (f["epoch"] != f["epochs"])
-        return trains | (self.replays != 0) if self.lesson else trains
+        return trains | (self.replays != 0) | self.has_word if self.lesson else trains
 
     def learned(self) -> None:
         """Begin a round of a lesson after a word, or end the lesson."""
@@ -373,8 +394,11 @@ class _TrainerStates:
         lesson = self.lesson
         assert lesson is not None
         replay = Mux(f["samples"] != 0, f["replay"], 0)
+        m.d.sync += self.teaching.eq(self.teaching & ~lesson.finish | lesson.learned)
         with m.If(lesson.learned & f["valid"]):
             m.d.sync += [self.replays.eq(replay), f["fault"].eq(Fault.NONE)]
+            with m.If((f["room"] != 0) & ~self.teaching):
+                m.d.sync += [self.has_word.eq(1), self.word.eq(lesson.label)]
             with m.If(lesson.label >= f["classes"]):
                 m.d.sync += f["classes"].eq(lesson.label + 1)
         with m.If(lesson.finish & f["valid"] & ~lesson.fault):
@@ -432,7 +456,7 @@ class _TrainerStates:
         m = self.m
         m.d.sync += [self.fields["fault"].eq(fault), self.run.eq(0), self.save.eq(0)]
         if self.lesson:
-            m.d.sync += self.replays.eq(0)
+            m.d.sync += [self.replays.eq(0), self.has_word.eq(0)]
         m.next = "IDLE"
 
     # -- tasks -------------------------------------------------------------------------------------
@@ -453,6 +477,8 @@ class _TrainerStates:
             with m.Elif(self.good):
                 m.d.sync += f["valid"].eq(f["owner"] != 0)
                 m.next = "PROGRAM"
+                if self.lesson:
+                    m.d.comb += self.reservoir.clear.eq(1)
             with m.Else():
                 m.d.sync += self.booting.eq(0)
                 self._stop(Fault.NO_SLOT)
@@ -483,6 +509,10 @@ class _TrainerStates:
                 m.d.sync += [self.save.eq(0), self.generation.eq(self.generation + 1)]
                 m.d.sync += f["phase"].eq(TrainerPhase.SAVE)
                 m.next = "SAVE"
+            if self.lesson:
+                with m.Elif(self.has_word):
+                    m.d.sync += [f["phase"].eq(TrainerPhase.SAVE), self.has_word.eq(0)]
+                    m.next = "STORE"
             with m.Elif(self._trained):
                 m.next = "IDLE"
             with m.Else():
@@ -503,6 +533,8 @@ class _TrainerStates:
                 self.saved_address.eq(Mux(self.generation[0], self.slot_blocks << BLOCK_BITS, 0)),
                 self.fresh.eq(0),
             ]
+            if self.lesson:
+                m.d.sync += self.storing.eq(0)
             self._list(f["saves"] << BLOCK_BITS)
 
     def samples(self) -> None:
@@ -510,6 +542,8 @@ class _TrainerStates:
         f = self.fields
         with m.State("SAMPLE"):  # the next one, prefetched or fetched now
             m.d.sync += [self.task.eq(SAMPLE), self.begun.eq(0)]
+            if self.lesson:
+                m.d.sync += self.tail.eq(0)
             with m.If(self.prefetched & ~self.stale):
                 m.next = "SAMPLED"
             with m.Else():
@@ -592,6 +626,8 @@ class _TrainerStates:
                 m.next = "CHOOSE"
         with m.State("CHOOSE"):
             m.d.sync += self.start.eq(0)
+            if self.lesson:
+                m.d.sync += self.in_place.eq(self.sample >= f["samples"])
             m.next = "NEXT"
             with m.If(self.abort):
                 m.next = "READY"
@@ -602,6 +638,11 @@ class _TrainerStates:
                 )
                 with m.If(~self.flash.ready):
                     m.next = "CHOOSE"
+            if self.lesson:
+                place = self.sample - f["samples"]
+                with m.Elif(place < f["room"] * PLACES):
+                    m.d.sync += self.saved_address.eq(self.reservoir.first + (place << SECTOR_BITS))
+                    m.next = "FOUND"
         with m.State("INDEX"):
             self._read("INDEXED")
         with m.State("INDEXED"):
@@ -674,6 +715,10 @@ class _TrainerStates:
                     m.next = "LAST"
                 with m.If(self.head == END):
                     m.next = "REFUSED"
+                if self.lesson:
+                    is_word = (self.task == SAMPLE) & ~self.begun & self.in_place
+                    with m.If(is_word & (self.head != Command.WRITE)):
+                        m.next = "SKIP"
         with m.State("TAKE"):
             with m.If(host.free & self.idle_cycles[-1] & ~host.line):
                 m.d.sync += host.trainer_frame.eq(1)
@@ -781,6 +826,14 @@ class _TrainerStates:
         base = Mux(self.generation[0], self.slot_blocks, 0)
         with m.If((self.task != SAVE) | ~self.stored | self.full):
             m.d.comb += host.taken.eq(1)
+        if self.lesson:
+            with m.Elif(host.out & flash.ready & self.storing):
+                m.d.sync += self.skip.eq(0)
+                m.d.comb += host.taken.eq(1)
+                with m.If(low[:SECTOR_BITS].all()):  # the last byte of the place stays erased
+                    m.d.sync += self.too_long.eq(1)
+                with m.Elif(~self.skip):
+                    m.d.comb += [flash.write.eq(1), flash.wdata.eq(host.out_byte)]
         with m.Elif(host.out & flash.ready):
             with m.If((low == 0) & ~self.fresh):
                 m.d.comb += flash.erase.eq(1)
@@ -800,6 +853,12 @@ class _TrainerStates:
                 m.next = "SLOT"  # incomplete
             with m.Elif(self.task == SAMPLE):
                 m.next = "REFUSED"
+                if self.lesson:
+                    with m.If(self.begun & ~self.tail & (f["room"] != 0)):
+                        m.next = "TAIL"
+            if self.lesson:
+                with m.Elif((self.task == SAVE) & self.storing & ~self.too_long):
+                    m.next = "COMMIT"
             with m.Else():
                 m.next = "DISPATCH"
                 with m.If((self.task == PROGRAM) & ~self.booting):
@@ -814,3 +873,82 @@ class _TrainerStates:
                 self._stop(Fault.SLOT_FULL)
             with m.Else():
                 self._stop(Fault.REFUSED)
+
+    # -- learned words -----------------------------------------------------------------------------
+    def store(self) -> None:
+        """Store the learned word in a place that the reservoir chooses; skip places without a word."""
+        m = self.m
+        f = self.fields
+        flash = self.flash
+        reservoir = self.reservoir
+        lists = (f["saves"] << BLOCK_BITS) + WORD_LISTS * LIST_BYTES
+        m.d.comb += [
+            reservoir.seed.eq(f["key"]),
+            reservoir.label.eq(self.word),
+            reservoir.room.eq(f["room"]),
+            reservoir.first.eq((f["index"] + 1) << BLOCK_BITS),
+            reservoir.flash.ready.eq(flash.ready),
+            reservoir.flash.valid.eq(flash.valid),
+            reservoir.flash.rdata.eq(flash.rdata),
+        ]
+        with m.State("STORE"):
+            m.d.comb += self.abort.eq(1)
+            with m.If(self.ready & reservoir.idle):
+                m.d.comb += [self.flush.eq(1), reservoir.start.eq(1)]
+                m.d.sync += self.prefetched.eq(0)
+                m.next = "CHOOSING"
+        with m.State("CHOOSING"):
+            m.d.comb += [
+                flash.address.eq(reservoir.flash.address),
+                flash.seek.eq(reservoir.flash.seek),
+                flash.read.eq(reservoir.flash.read),
+            ]
+            with m.If(reservoir.done):
+                m.next = "DISPATCH"
+                with m.If(reservoir.kept):
+                    m.next = "CLEAR"
+        with m.State("CLEAR"):
+            self._seek(reservoir.address, "CLEAR BYTE")
+        with m.State("CLEAR BYTE"):
+            self._write(0, "ERASE")
+        with m.State("ERASE"):
+            self._seek(reservoir.address, "ERASE SECTOR")
+        with m.State("ERASE SECTOR"):
+            m.d.comb += [flash.erase.eq(1), flash.sector.eq(1)]
+            with m.If(flash.ready):
+                m.next = "WORD"
+        with m.State("WORD"):
+            m.d.sync += [
+                self.task.eq(SAVE),
+                self.storing.eq(1),
+                self.skip.eq(1),
+                self.too_long.eq(0),
+                self.full.eq(0),
+                self.saved_address.eq(reservoir.address + 1),
+            ]
+            self._list(lists)
+        with m.State("COMMIT"):
+            self._seek(reservoir.address, "COMMIT BYTE")
+        with m.State("COMMIT BYTE"):
+            self._write(Command.WRITE, "COMMIT PAGE")
+        with m.State("COMMIT PAGE"):
+            m.d.comb += flash.finish.eq(1)
+            with m.If(flash.ready):
+                m.next = "DISPATCH"
+        with m.State("TAIL"), m.If(self.ready):
+            m.d.comb += self.flush.eq(1)
+            m.d.sync += self.tail.eq(1)
+            self._seek(lists + LIST_BYTES + self.sequence * RUN_BYTES, "LIST")
+        with m.State("SKIP"):
+            m.d.comb += self.abort.eq(1)
+            with m.If(self.ready):
+                m.d.comb += [self.flush.eq(1), self.fetch_next.eq(1)]
+                m.d.sync += self._next(f["turn"])
+                m.next = "COUNTED"
+
+    def _write(self, byte: int, then: str) -> None:
+        """Write a byte of the flash."""
+        m = self.m
+        m.d.comb += [self.flash.write.eq(1), self.flash.wdata.eq(byte)]
+        with m.If(self.flash.ready):
+            m.next = then

@@ -1,4 +1,4 @@
-"""A design with external weights, with their SDRAM at its pins.
+"""A design with its SDRAM at its pins.
 
 Its Verilog needs the module equilif_sim.sdram_chip.WORDS.
 """
@@ -9,8 +9,7 @@ from amaranth import Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
-from equilif_golden.engine.config import EngineConfig
-from equilif_golden.sdram import IO_DELAY
+from equilif_golden.sdram import IO_DELAY, ClockedSdram
 from equilif_hdl.engine.engine import Engine
 from equilif_hdl.top import Top
 from equilif_sim.sdram_chip import Rule, SdramChip
@@ -27,19 +26,16 @@ class WithSdram(wiring.Component):
 
     violation: Signal
 
-    def __init__(self, design: Engine | Top, config: EngineConfig):
+    def __init__(self, design: Engine | Top, sdram: ClockedSdram):
         self.design = design
-        self.config = config
+        self.sdram = sdram
         self.members = {name: member for name, member in design.signature.members.items() if name != "sdram"}
         super().__init__({**self.members, "violation": Out(len(Rule))})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        config = self.config
-        external = config.external
-        assert external is not None
         m.submodules.engine = design = self.design
-        m.submodules.chip = chip = SdramChip(external.chip, external.timing, large=True)
+        m.submodules.chip = chip = SdramChip(self.sdram.chip, self.sdram.timing, large=True)
         for name, member in self.members.items():
             outer, inner = getattr(self, name), getattr(design, name)
             if member.is_signature:

@@ -24,6 +24,8 @@ from equilif_golden.link.flash import (
     READ_DUAL,
     READ_ID,
     READ_STATUS,
+    SECTOR,
+    SECTOR_ERASE,
     WAKE,
     WRITE_ENABLE,
     Area,
@@ -38,7 +40,8 @@ WAKING = 1 << 12  #: cycles between WAKE and the next command
 MIN_GAP = 8  #: minimum cycles between two commands: 50 ns at up to 136 MHz
 CYCLES = {"read": 10, "write": 20}  #: of consecutive bytes
 STROBES = ("seek", "read", "write", "erase", "finish")
-KNOWN = (WAKE, READ_ID, WRITE_ENABLE, READ_STATUS, READ_DUAL, PAGE_PROGRAM, BLOCK_ERASE)
+KNOWN = (WAKE, READ_ID, WRITE_ENABLE, READ_STATUS, READ_DUAL, PAGE_PROGRAM, BLOCK_ERASE, SECTOR_ERASE)
+SIZES = {BLOCK_ERASE: BLOCK, SECTOR_ERASE: SECTOR}
 
 
 class FlashChip:
@@ -119,7 +122,7 @@ class FlashChip:
         assert not self.busy or received[0] in (READ_STATUS, WAKE)
         self.commands.add(received[0])
         self.awake = True
-        if received[0] in (PAGE_PROGRAM, BLOCK_ERASE):
+        if received[0] in (PAGE_PROGRAM, *SIZES):
             assert self.enabled
             self.busy = BUSY
             at = int.from_bytes(bytes(received[1:4]), "big")
@@ -129,7 +132,8 @@ class FlashChip:
                     self.memory[k] &= byte
             else:
                 assert len(received) == 4
-                self.memory[at // BLOCK * BLOCK : at // BLOCK * BLOCK + BLOCK] = b"\xff" * BLOCK
+                size = SIZES[received[0]]
+                self.memory[at // size * size : at // size * size + size] = b"\xff" * size
         self.enabled = received[0] == WRITE_ENABLE
 
 
@@ -231,9 +235,13 @@ class FlashBench:
         self.at = self.at + 1 & 0xFFFFFF
 
     async def erase(self) -> None:
+        size = BLOCK
+        if hasattr(self.dut, "port__sector"):
+            size = BLOCK if BLOCK_ERASE not in self.chip.commands else SECTOR
+            self.dut.port__sector.value = int(size == SECTOR)
         await self.do("erase")
         if self.at < self.area.size:
-            self.model.erase(self.at // BLOCK)
+            self.model.erase(self.at // size, size)
 
     async def look(self, at: int, n: int) -> None:
         await self.seek(at)
@@ -261,7 +269,7 @@ async def commands(dut: Any, pause: Pause) -> None:
         at = random.choice([random.randrange(size), max(0, end - random.randint(1, 5))])
         at = end - 2 & 0xFFFFFF if k < len(ends) else at
         await tb.seek(at)
-        if random.random() < 0.3:
+        if random.random() < 0.3 or k < 2:
             await tb.erase()
             at = tb.at
         n = random.choice([1, 6, 30])
@@ -276,6 +284,7 @@ async def commands(dut: Any, pause: Pause) -> None:
         await tb.write()
     await tb.finish()
     assert tb.compared > 40 and {PAGE_PROGRAM, BLOCK_ERASE, READ_DUAL} <= tb.chip.commands
+    assert not hasattr(dut, "port__sector") or SECTOR_ERASE in tb.chip.commands
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")

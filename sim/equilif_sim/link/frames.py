@@ -19,7 +19,7 @@ from equilif_golden.engine.isa import (
     check,
     disassemble,
 )
-from equilif_golden.engine.port import READ_BYTES, WRITE_BYTES, Region, region_size
+from equilif_golden.engine.port import READ_BYTES, WRITE_BYTES, Region, region_size, word_weights
 from equilif_golden.link.protocol import (
     END_OF_SAMPLE,
     INSTRUCTION_BYTES,
@@ -80,6 +80,9 @@ class RandomFrames:
         region = self.rng.choice([*READ_BYTES])
         size = WRITE_BYTES[region]
         address, n = self.span(region_size(self.config, region), (self.most - WRITE_HEADER.size) // size)
+        if region == Region.WEIGHT:  # whole words
+            word = word_weights(self.config)
+            address, n = address // word * word, -(-n // word) * word
         data = self.rng.randbytes(n * size)
         return self.seal(Command.WRITE, WRITE_HEADER.pack(region, address) + data)
 
@@ -286,6 +289,13 @@ class RandomFrames:
         assert 12 * n <= self.most
         return self.seal(Command.LOAD, code_of(*[Op.HALT()] * n))
 
+    def half_word(self) -> bytes:
+        """A WRITE of external weights that begins or ends within a word of the SDRAM."""
+        rng = self.rng
+        first = rng.randrange(self.config.n_weights, region_size(self.config, Region.WEIGHT) - 8)
+        n = rng.choice([1, 3]) if first % 2 == 0 else rng.randint(1, 8)
+        return self.seal(Command.WRITE, WRITE_HEADER.pack(Region.WEIGHT, first) + rng.randbytes(2 * n))
+
     @property
     def kinds(self) -> list[Callable[[], bytes]]:
         return [
@@ -299,4 +309,5 @@ class RandomFrames:
             self.argument,
             self.bad_program,
             self.long_program,
+            *([self.half_word] if word_weights(self.config) > 1 else []),
         ]
