@@ -622,7 +622,6 @@ def test_external_weights_of_boards(name):
     mhz = 54 if isinstance(sdram, GowinSdram) else 75
     assert board.with_clock(mhz).config.external.hz == 1_000_000 * mhz
     assert Compiled(Network.chain(784, 256, 10), board.config).external
-<<<<<<< HEAD
     plan = planned(replace(SMALL[name], sdram=replace(sdram, weights=1 << 16, neurons=32)).with_sdram())
     constraints = "".join(plan.constraints.values())
     if isinstance(sdram, GowinSdram):
@@ -638,14 +637,14 @@ def test_external_weights_of_boards(name):
         assert len(dict(pins)) == len({pin for _, pin in pins}) == n
 
 
-def test_designs_without_an_sdram():
-=======
-    assert "sdram" in planned(board).constraints["top.lpf"]
+def test_samples_in_an_sdram():
     samples = known.with_options(BOARDS["ulx3s-25f"], standalone=True, sdram=True)
     assert samples.sample_memory and samples.standalone and not samples.config.external
     assert samples.with_clock(80).sample_memory.hz == 80_000_000
     assert "sdram" in planned(samples).constraints["top.lpf"]
->>>>>>> main
+
+
+def test_designs_without_an_sdram():
     front_end = BOARDS["ulx3s-25f"].with_front_end("pdm")
     udp = replace(BOARDS["colorlight-i5"].with_link("udp"), sdram=BOARDS["ulx3s-25f"].sdram)
     for wrong, message in ((BOARDS["icebreaker"], "no SDRAM"), (front_end, "front end"), (udp, "UDP")):
