@@ -77,10 +77,6 @@ def parser_of(benchmark: Benchmark, module: ModuleType) -> argparse.ArgumentPars
 def run(benchmark: Benchmark, arguments: Sequence[str]) -> int:
     """Exit code: 1 if a comparison has failed, 2 for bad input."""
     module = importlib.import_module(f"benchmarks.{benchmark.name}")
-    if benchmark.has_parser:
-        sys.argv = [f"python -m benchmarks {benchmark.name}", *arguments]
-        module.main()
-        return 0
     parser = parser_of(benchmark, module)
     options = vars(parser.parse_args(arguments))
     json = options.pop("json", None)

@@ -308,9 +308,9 @@ NETWORKS = {
     ),
     "mnist-maps-phases": TrainedNetwork(
         "MNIST",
-        "convolutions of 16 and 32 maps",
-        12,
-        "equilif train mnist --hidden conv:16 --hidden conv:32 --set phases.contrast=phases",
+        "convolutions of 24 and 48 maps",
+        16,
+        "equilif train mnist --hidden conv:24 --hidden conv:48 --set phases.contrast=phases",
     ),
     "mnist-maps": TrainedNetwork(
         "MNIST",

@@ -47,16 +47,13 @@ class Record(NamedTuple):
 
 
 class Benchmark(NamedTuple):
-    """A module of benchmarks.  Its function ``main`` runs it; the parameters are the options of the command.
-    ``has_parser``: ``main`` has none, and parses the command line.
-    """
+    """A module of benchmarks: ``main`` runs it, and its parameters are the options of the command."""
 
     name: str
     measures: str
     network: str
     data: str
     metric: str
-    has_parser: bool = False
 
 
 def choose(names: Collection[str], known: Iterable[str], what: str) -> list[str]:
@@ -72,10 +69,6 @@ BENCHMARKS = (
     Benchmark("accuracy", "networks of README and results.md", "presets", "digits to SST-2", "accuracy"),
     Benchmark("flips", "flipped weight bits", "64-64-10", "digits", "accuracy"),
     Benchmark("sequences", "attention and its baselines", "presets", "token sequences", "accuracy"),
-    Benchmark("own_data", "own data by the commands", "suggested", "12 sets, 8 formats", "accuracy"),
-    Benchmark("front_end", "features of the front end", "presets", "fsdd, BasicMotions", "accuracy", True),
-    Benchmark("learn_word", "a new word, with a host", "spoken, 8 queries", "fsdd", "accuracy", True),
-    Benchmark("board_lessons", "a new word, without a host", "spoken, 6 queries", "fsdd", "accuracy", True),
     Benchmark(
         "fine_tuning", "a new class on the engine", "of train-rates", "images", "accuracy, RTL = golden"
     ),
@@ -93,13 +86,9 @@ BENCHMARKS = (
     Benchmark("tables", "trainable embeddings", "attention, 4 queries", "random words", "cycles, bytes"),
     Benchmark("self_attention", "self-attention", "transformer", "random", "error of rates, cycles"),
     Benchmark("sensor_pins", "readings at the pins", "72-32-4", "BasicMotions", "RTL = golden, accuracy"),
-    Benchmark(
-        "speech_pins", "speech at the pins", "spoken, 6 queries", "espeak-ng", "RTL = golden, accuracy"
-    ),
     # synthesis
     Benchmark("area", "blocks in every pipeline", "4 lanes", "", "cells"),
     Benchmark("amd", "AXI engine on AMD 7-series", "4 and 16 lanes", "", "cells"),
-    Benchmark("convolution_rtl", "blocks with convolutions", "16 lanes", "", "cells"),
     Benchmark(
         "sdram",
         "SDRAM: controller, external weights",

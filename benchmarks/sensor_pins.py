@@ -21,7 +21,6 @@ from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 
-from benchmarks.front_end import ACTIVITIES, FULL_SCALE
 from benchmarks.registry import Series
 from equilif.data.formats.series import read_ts
 from equilif.data.sets.sequences import first
@@ -36,6 +35,8 @@ from equilif_golden.kernel import Kernel
 from equilif_golden.network import Network
 from equilif_sim.board import SimulatedBoard
 
+ACTIVITIES = "BasicMotions"
+FULL_SCALE = 40.0  #: of a channel; the largest magnitude of the training part is 34.9
 BOARD = "icebreaker"
 CLOCK_HZ = 8_000_000
 RATE_HZ = 5_500

@@ -59,10 +59,7 @@ predicted = kernel.predict(x)
 
 def test_fork_after_batch():
     """A forked process waits for no threads."""
-    assert (
-        run(
-            BEGIN
-            + """
+    code = """
 with multiprocessing.get_context("fork").Pool(2) as pool:
     found = pool.map_async(kernel.predict, [x, x]).get(120)
 assert all((p == predicted).all() for p in found)
@@ -73,17 +70,12 @@ if not child:
 assert os.waitpid(child, 0)[1] == 0
 print("done", threading.active_count())
 """
-        )
-        == "done 1"
-    )
+    assert run(BEGIN + code) == "done 1"
 
 
 def test_fork_while_thread_trains():
     """The new process lacks the thread that holds the lock; its weights are those before training."""
-    assert (
-        run(
-            BEGIN
-            + """
+    code = """
 before = {n: w.copy() for n, w in kernel.weights.items()}
 counter = kernel.counter
 training = threading.Thread(target=kernel.train, args=(np.tile(x, (50, 1)), np.tile(y, 50)))
@@ -103,9 +95,7 @@ assert os.waitpid(child, 0)[1] == 0
 training.join()
 print("done", alive)
 """
-        )
-        == "done True"
-    )
+    assert run(BEGIN + code) == "done True"
 
 
 def test_concurrent_training_loses_no_update():

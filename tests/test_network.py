@@ -5,8 +5,6 @@ from __future__ import annotations
 import copy
 import json
 import pickle
-import subprocess
-import sys
 import tracemalloc
 from dataclasses import replace
 from typing import Any
@@ -61,10 +59,8 @@ LOADED = replace(MEMORY, populations=(X, B, Y, replace(M, dynamic_patterns=True)
         ({"populations": (X, B, H, Y, Population("h", 1))}, "names must differ.*'h'"),
         ({"synapses": (Synapse("x", "z"),)}, "x-z.*'z'"),
         ({"synapses": (Synapse("h", "x"),)}, "h-x.*x-h"),
-        ({"synapses": (Synapse("h", "h"),)}, "h-h"),
         ({"synapses": (Synapse("h", "y"), Synapse("h", "y"))}, "synapse h-y occurs twice"),
         ({"synapses": (Synapse("x", "h", feedback=False),)}, "x-h.*feedback"),
-        ({"output": "x"}, "output.*'x'"),
         ({"output": "z"}, "output.*'z'"),
         ({"populations": (B, H, Y), "synapses": (Synapse("h", "y"),)}, "needs an input population"),
         ({"synapses": ()}, "synapse"),
@@ -73,7 +69,6 @@ LOADED = replace(MEMORY, populations=(X, B, Y, replace(M, dynamic_patterns=True)
             {"numerics": Numerics(charge_width=16), "schedule": Schedule(free=8, nudged=8, window=8)},
             "window 8.*16-bit",
         ),
-        ({"schedule": Schedule(threshold=4.0)}, "threshold.*16/4096..2.*4.0"),
     ],
 )
 def test_network_validation(change, message):
@@ -84,10 +79,7 @@ def test_network_validation(change, message):
 @pytest.mark.parametrize(
     "change, message",
     [
-        ({"populations": (X, B, Y, replace(M, sharpness=1), Q)}, r"'m'.*sharpness.*2\.\.5.*1"),
-        ({"populations": (X, B, Y, replace(M, sharpness=6), Q)}, r"'m'.*sharpness.*2\.\.5.*6"),
         ({"schedule": Schedule(free=10)}, "free 10.*nudged 4"),
-        ({"schedule": Schedule(nudged=6)}, "free 12.*nudged 6"),
         ({"synapses": (Synapse("x", "y"), Synapse("b", "q"), Synapse("q", "y"))}, "'m'.*0"),
         ({"populations": (X, B, Y, Q), "synapses": (Synapse("x", "y"), Synapse("q", "y"))}, "'q'.*0"),
         (
@@ -128,18 +120,13 @@ def test_attention_validation(change, message):
 @pytest.mark.parametrize(
     "make, place",
     [
-        (lambda: Lif("h", 0), ("population", "h", "size")),
         (lambda: Lif("a-b", 1), ("population", "a-b")),
         (lambda: Lif.of_shape("h", (0, 1, 1)), ("population", "h", "shape")),
         (lambda: Population("h", 1, "dense"), ("population", "h", "kind")),
         (lambda: anything("h", 6, heads=2), ("population", "h", "heads")),
-        (lambda: Attention("m", 1025), ("population", "m", "size")),
         (lambda: Relay("q", 5, heads=2), ("population", "q", "heads")),
-        (lambda: Synapse("h", "y", -1), ("synapse", "h", "y", "learning_rate_scale")),
         (lambda: Synapse("h", "y", stride=2), ("synapse", "h", "y", "stride")),
-        (lambda: Schedule(window=3), ("window",)),
         (lambda: Schedule(beta=1e-5).raw(), ("beta",)),
-        (lambda: Numerics(fraction=99), ("fraction",)),
         (lambda: replace(NET, synapses=(Synapse("h", "h"),)), ("synapse", "h", "h")),
         (lambda: replace(NET, synapses=(Synapse("x", "z"),)), ("synapse", "x", "z")),
         (lambda: replace(NET, populations=(replace(X, size=2000), B, H, Y)), ("population", "h")),
@@ -344,14 +331,8 @@ def test_accumulator_width_of_network():
 
 def test_chain():
     net = Network.chain(5, 4, 3, 2, learning_rate_scales=(1.0, 0.5, 0.25))
-    assert [s.name for s in net.synapses] == [
-        "input-hidden1",
-        "bias-hidden1",
-        "hidden1-hidden2",
-        "bias-hidden2",
-        "hidden2-output",
-        "bias-output",
-    ]
+    names = "input-hidden1 bias-hidden1 hidden1-hidden2 bias-hidden2 hidden2-output bias-output"
+    assert [s.name for s in net.synapses] == names.split()
     assert [s.learning_rate_scale for s in net.synapses] == [1.0, 1.0, 0.5, 0.5, 0.25, 0.25]
     assert (net.n_inputs, net.n_outputs, net.n_weights) == (5, 2, 5 * 4 + 4 + 4 * 3 + 3 + 3 * 2 + 2)
 
@@ -438,26 +419,6 @@ def test_path_kinds(tmp_path):
         again, weights = load(path)
         assert again == NET and all((weights[n] == w[n]).all() for n in w)
     assert (tmp_path / "link.npz").is_symlink() and (tmp_path / "net.npz").exists()
-
-
-def test_concurrent_saves(tmp_path):
-    """A reader always finds one complete network."""
-    path = tmp_path / "net.npz"
-    save(path, NET, NET.initial_weights(0))
-    code = """
-import sys
-from equilif_golden.network import load, save
-network, weights = load(sys.argv[1])
-for seed in range(150):
-    save(sys.argv[1], network, network.initial_weights(seed))
-"""
-    savers = [subprocess.Popen([sys.executable, "-c", code, str(path)]) for _ in range(2)]
-    loads = 0
-    while any(s.poll() is None for s in savers):
-        assert load(path)[0] == NET
-        loads += 1
-    assert [s.wait() for s in savers] == [0, 0] and loads > 10
-    assert [p.name for p in tmp_path.iterdir()] == ["net.npz"]
 
 
 def parts(**change):

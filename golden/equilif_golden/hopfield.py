@@ -156,7 +156,11 @@ class Hopfield:
     # -- energy ------------------------------------------------------------------------------------
     def energy(self, q: npt.ArrayLike) -> F64:
         """E of states (..., d), 8-bit codes, in real arithmetic."""
-        r = STATE.real(STATE.require(q, "states"))
+        states = STATE.require(q, "states")
+        width = self.patterns.shape[1]
+        if states.shape[-1:] != (width,):
+            raise ValueError(f"states must have shape (..., {width}), not {states.shape}")
+        r = STATE.real(states)
         a = self.k * (r @ self.real.T)
         top = a.max(axis=-1)
         lse = top + np.log(np.exp(a - top[..., None]).sum(axis=-1))

@@ -36,7 +36,7 @@ from equilif_golden.executor import (
     new_memories,
     new_results,
 )
-from equilif_golden.fixed import Raw, check_int, integers, short_repr
+from equilif_golden.fixed import Raw, check_float, check_int, integers, short_repr
 from equilif_golden.learning import NO_RATE
 from equilif_golden.lock import Lock
 from equilif_golden.network import Network, TokenRows, Weights, require_network
@@ -215,6 +215,7 @@ class Kernel(samples.Predictor):
 
     def set_learning_rate(self, learning_rate: float) -> None:
         """Set eta of the paper: dW is eta / (2 beta) times the difference of the rate products."""
+        learning_rate = check_float(learning_rate, "learning_rate", 0, float("inf"))
         if learning_rate != self._learning_rate:
             placed = self._compiled
             loaded = placed.tokens_first if self.network.dynamic_attention else None

@@ -10,6 +10,7 @@ import json
 import shutil
 import subprocess
 from collections import Counter
+from operator import mul
 
 import pytest
 from amaranth import Cat, Const, Module, Signal
@@ -146,75 +147,30 @@ def test_output_register_moves_into_block_rams(width, depth, tmp_path):
     assert left["TRELLIS_FF"] == 0
 
 
-def test_one_of_two_registers_moves(tmp_path):
-    counts, left = moved(lambda m, i: late(m, late(m, ram(m, i))), tmp_path)
-    assert counts["DP16KD"] == 1
-    assert left["TRELLIS_FF"] == 9
+def shared_factor(m, i):
+    x, y = factors(i)
+    shared = late(m, x)
+    return late(m, shared * late(m, y)) ^ shared
 
 
-def test_clock_enable_moves_with_register(tmp_path):
-    counts, left = moved(lambda m, i: late(m, ram(m, i), enable=i[39]), tmp_path)
-    assert counts["DP16KD"] == 1
-    assert left["TRELLIS_FF"] == 0
+#: by name: design, block RAMs and multipliers that take registers, registers that are left
+MOVES = {
+    "one of two": (lambda m, i: late(m, late(m, ram(m, i))), 1, 0, 9),
+    "clock enable": (lambda m, i: late(m, ram(m, i), enable=i[39]), 1, 0, 0),
+    "factors and product": (lambda m, i: late(m, mul(*(late(m, x) for x in factors(i)))), 0, 1, 0),
+    "factors": (lambda m, i: late(m, mul(*(late(m, x) for x in factors(i))) + i[26:]), 0, 1, 27),
+    "product": (lambda m, i: late(m, mul(*factors(i))), 0, 1, 0),
+    "a shared factor is duplicated": (shared_factor, 0, 1, 16),
+    "square": (lambda m, i: late(m, mul(*2 * [late(m, i[:12])])), 0, 1, 0),
+    "RAM and multiplier": (lambda m, i: late(m, late(m, ram(m, i)) * late(m, i[30:39])), 1, 1, 9),
+}
 
 
-def test_multiplier_input_and_output_registers_move(tmp_path):
-    def build(m, i):
-        x, y = factors(i)
-        return late(m, late(m, x) * late(m, y))
-
+@pytest.mark.parametrize("name", MOVES)
+def test_registers_that_move(name, tmp_path):
+    build, rams, multipliers, registers = MOVES[name]
     counts, left = moved(build, tmp_path)
-    assert counts == {"DP16KD": 0, "MULT18X18D": 1}
-    assert left == {"MULT18X18D": 1}
-
-
-def test_multiplier_input_registers_move(tmp_path):
-    def build(m, i):
-        x, y = factors(i)
-        return late(m, late(m, x) * late(m, y) + i[26:])
-
-    counts, left = moved(build, tmp_path)
-    assert counts["MULT18X18D"] == 1
-    assert left["TRELLIS_FF"] == 27
-
-
-def test_multiplier_output_register_moves(tmp_path):
-    def build(m, i):
-        x, y = factors(i)
-        return late(m, x * y)
-
-    counts, left = moved(build, tmp_path)
-    assert counts["MULT18X18D"] == 1
-    assert left["TRELLIS_FF"] == 0
-
-
-def test_shared_input_register_is_duplicated(tmp_path):
-    def build(m, i):
-        x, y = factors(i)
-        shared = late(m, x)
-        return late(m, shared * late(m, y)) ^ shared
-
-    counts, left = moved(build, tmp_path)
-    assert counts["MULT18X18D"] == 1
-    assert left["TRELLIS_FF"] == 16
-
-
-def test_square_moves(tmp_path):
-    def build(m, i):
-        x = late(m, i[:12])
-        return late(m, x * x)
-
-    counts, left = moved(build, tmp_path)
-    assert counts["MULT18X18D"] == 1
-    assert left["TRELLIS_FF"] == 0
-
-
-def test_ram_output_register_feeds_multiplier(tmp_path):
-    def build(m, i):
-        return late(m, late(m, ram(m, i)) * late(m, i[30:39]))
-
-    counts, _ = moved(build, tmp_path)
-    assert counts == {"DP16KD": 1, "MULT18X18D": 1}
+    assert counts == {"DP16KD": rams, "MULT18X18D": multipliers} and left["TRELLIS_FF"] == registers
 
 
 # -- exceptions ------------------------------------------------------------------------------------

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -351,14 +350,6 @@ def test_file_memory_and_external_links(tmp_path):
     assert "more than" in spoiled(doubled)
 
 
-@pytest.mark.parametrize("source, target", [("a.nir", "b.npz"), ("a.npz", "b.nir")])
-def test_missing_folder_is_created(source, target, tmp_path):
-    library.write(tmp_path / "a.nir", graph(W, lif()))
-    networks.save(tmp_path / "a.npz", NETWORKS[0], random_weights(NETWORKS[0]))
-    nir.convert(str(tmp_path / source), str(tmp_path / "new" / "folder" / target))
-    assert (tmp_path / "new" / "folder" / target).stat().st_size
-
-
 def test_unwritable_target(tmp_path):
     (tmp_path / "a.nir").write_text("no NIR")
     (tmp_path / "file").write_text("")
@@ -467,12 +458,3 @@ def test_import_from_snntorch(digits, tmp_path):
     assert "0 mismatches in 6 predictions" in run(
         "verify", "digits", "--network", tmp_path / "a.npz", "--samples", 6, "--board", BOARD
     )
-
-
-def test_write_is_atomic(tmp_path, monkeypatch):
-    path = tmp_path / "a.nir"
-    path.write_bytes(b"before")
-    monkeypatch.setattr(Path, "replace", lambda self, target: (_ for _ in ()).throw(OSError("full")))
-    with pytest.raises(OSError, match="full"):
-        nir.save(path, NETWORKS[0], random_weights(NETWORKS[0]))
-    assert path.read_bytes() == b"before" and [p.name for p in tmp_path.iterdir()] == ["a.nir"]

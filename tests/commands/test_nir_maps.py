@@ -17,9 +17,9 @@ import nir as library
 from equilif import nir
 from equilif.convolutions import channels_first, unrolled
 from equilif_golden.kernel import Kernel
-from equilif_golden.network import Input, Lif, Network, Population, Synapse, Weights
+from equilif_golden.network import Input, Lif, Network, Population, Synapse
 from equilif_golden.schedule import Schedule
-from tests.cli import error_of
+from tests.commands.test_nir import random_weights
 
 RNG = np.random.default_rng(0)
 FORWARD = Network.conv((8, 8), (3, 2), (5, 3), 4, patch=2, feedback=False)
@@ -49,12 +49,6 @@ NETWORKS = {
         "y",
     ),
 }
-
-
-def random_weights(network: Network, seed: int = 0) -> Weights:
-    rng = np.random.default_rng(seed)
-    fmt = network.numerics.weight
-    return {s.name: rng.integers(fmt.lo, fmt.hi + 1, network.shape(s)) for s in network.synapses}
 
 
 def neurons(*shape: int, **changed: Any) -> library.IF:
@@ -302,15 +296,6 @@ def test_unsupported_kernels(layers, message):
     with pytest.raises(ValueError, match=re.escape(message)) as e:
         nir.from_graph(graph((1, 6, 6), *layers, *END))
     assert "\n" not in str(e.value)
-
-
-def test_unsupported_convolution_at_command_line(tmp_path):
-    layers = [conv(3, 1, 3, padding=1, input_shape=(6, 6)), neurons(3, 6, 6)]
-    end = library.Linear(weight=np.ones((2, 3 * 6 * 6)))
-    flat = library.Flatten({"input": np.array([3, 6, 6])}, start_dim=0)
-    library.write(tmp_path / "a.nir", graph((1, 6, 6), *layers, flat, end, neurons(2)))
-    message = error_of("convert", tmp_path / "a.nir", tmp_path / "a.npz")
-    assert "node 'n0' has padding" in message and not (tmp_path / "a.npz").exists()
 
 
 @pytest.mark.parametrize(

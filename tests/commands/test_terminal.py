@@ -89,16 +89,6 @@ def test_json_to_file_of_standard_output(tmp_path):
     assert json.loads(out.read_bytes())["command"] == "boards"
 
 
-def test_json_to_fifo(tmp_path):
-    fifo = tmp_path / "fifo"
-    os.mkfifo(fifo)
-    with subprocess.Popen(["cat", fifo], stdout=subprocess.PIPE) as reader:
-        done = run("boards", "--json", fifo)
-        output, _ = reader.communicate(timeout=60)
-    assert done.returncode == 0 and json.loads(output)["command"] == "boards"
-    assert fifo.is_fifo()
-
-
 def test_json_to_process_substitution(tmp_path):
     command = f"{sys.executable} -m equilif boards --json >(cat > {tmp_path}/got); wait"
     done = subprocess.run(["bash", "-c", command], capture_output=True, timeout=120)
@@ -108,14 +98,6 @@ def test_json_to_process_substitution(tmp_path):
         assert time.monotonic() < deadline
         time.sleep(0.05)
     assert json.loads((tmp_path / "got").read_bytes())["command"] == "boards"
-
-
-def test_json_to_symbolic_link(tmp_path):
-    (tmp_path / "target.json").write_text("old")
-    (tmp_path / "link").symlink_to("target.json")
-    assert run("boards", "--json", tmp_path / "link", "--overwrite").returncode == 0
-    assert (tmp_path / "link").is_symlink()
-    assert json.loads((tmp_path / "target.json").read_bytes())["command"] == "boards"
 
 
 @pytest.mark.sampled(4)

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from equilif import cli
 from equilif.data import own
 from equilif.data.formats import cifar
 from equilif.data.formats.cifar import HUNDRED, TEN, Version
@@ -18,6 +17,7 @@ from equilif.data.sets import images
 from equilif.training.storage.history import read_history
 from equilif_golden import network as networks
 from equilif_golden.network import Input
+from tests.cli import exit_code as run
 from tests.data.test_sequences import tar
 
 EACH = 4  #: images per batch
@@ -219,14 +219,6 @@ def test_cifar_100_is_not_cifar_10(tmp_path):
 
 
 # -- commands --------------------------------------------------------------------------------------
-def run(line: str) -> int:
-    try:
-        cli.app(line.split())
-    except SystemExit as e:
-        return e.code if isinstance(e.code, int) else 1
-    return 0
-
-
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -293,12 +285,3 @@ def test_inspect_colour_images(folder, capsys):
     drawn = image.imread(Path("pictures") / report["files"][0])[..., :3]
     seen = {tuple(c) for c in np.rint(drawn.reshape(-1, 3) * 255).astype(int).tolist()}
     assert tuple(colours(0)[0, 0].tolist()) in seen  # upper half of the first image
-
-
-def test_refused_commands(folder, capsys):
-    pickled(folder / "py")
-    for line in ("inspect py", "train py", "train cifar10 --data py", "train-rates py", "recall py"):
-        assert run(line) == 2
-        error = capsys.readouterr().err
-        assert len(error.splitlines()) == 1 and "cifar-10-binary.tar.gz" in error, line
-    assert [p.name for p in folder.iterdir()] == ["py"]

@@ -254,15 +254,16 @@ def npy(shape: tuple[int, ...], descr: str = "|u1", data: bytes = b"") -> bytes:
     return out.getvalue() + data
 
 
-def with_member(folder: Path, name: str, member: str, raw: bytes) -> None:
-    """An ``.npz`` with one member replaced."""
+def with_member(folder: Path, name: str, member: str, raw: bytes | None) -> None:
+    """An ``.npz`` with one member replaced, or removed."""
     path = folder / name
     with zipfile.ZipFile(path) as z:
         arrays = {n: z.read(n) for n in z.namelist()}
     arrays[f"{member}.npy"] = raw
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as z:
         for n, content in arrays.items():
-            z.writestr(n, content)
+            if content is not None:
+                z.writestr(n, content)
 
 
 def idx(sizes: tuple[int, ...], data: bytes = b"") -> bytes:
@@ -312,8 +313,16 @@ OWN: dict[str, tuple[str, Write, str]] = {
         lambda f: write_mels(f / "fsdd.npz", is_test=np.zeros(3, bool)),
         "test on",
     ),
+    "fsdd: digit 10": ("fsdd", lambda f: write_mels(f / "fsdd.npz", y=np.array([0, 10, 1])), "together"),
+    "fsdd: no such speaker": (
+        "fsdd",
+        lambda f: write_mels(f / "fsdd.npz", speaker=np.array([0, 2, 1])),
+        "together",
+    ),
+    "fsdd: no sound": ("fsdd", lambda f: write_mels(f / "fsdd.npz", off=np.array([0, 3, 3, 10])), "together"),
     "fsdd: one class": ("fsdd", lambda f: write_mels(f / "fsdd.npz", y=np.array([3, 3, 3])), "class"),
     "imdb: offsets that fall": ("imdb", lambda f: write_numbers(f, train_off=np.array([0, 9, 7])), "offsets"),
+    "imdb: unknown number": ("imdb", lambda f: write_numbers(f, test_ids=np.full(7, 5)), "number 5 of 5"),
     "imdb: no reviews": (
         "imdb",
         lambda f: write_numbers(
@@ -332,6 +341,10 @@ OWN: dict[str, tuple[str, Write, str]] = {
         lambda f: write_quantised(f, words=np.frombuffer(b"the\n\xff\ngood", np.uint8)),
         "0xff",
     ),
+    "glove.txt: another width": ("glove.txt", raw("glove.txt", "the 1 2 3\nfilm 1 2\n"), "line 2"),
+    "glove.txt: no number": ("glove.txt", raw("glove.txt", "the 1 2 3\nfilm 1 x 3\n"), "line 2"),
+    "glove.txt: no vector": ("glove.txt", raw("glove.txt", "\nfilm \n"), "line 2"),
+    "glove.txt: binary numbers": ("glove.txt", raw("glove.txt", b"2 3\nthe \0\0\xc0?\xff\n"), "line 2"),
     "glove.txt: above single precision": ("glove.txt", raw("glove.txt", "the 1 1e39\n"), "line 1"),
     "glove.txt: a line without end": (
         "glove.txt",
@@ -365,6 +378,7 @@ OWN: dict[str, tuple[str, Write, str]] = {
     "wav: 24 bits": ("wav", lambda f: write_wav(f / "0_ann_5.wav", tone(500), width=3), "24 bits"),
     "ts: infinite": ("ts", lambda f: write_ts(f, train="@data\n1,inf:3,4:1\n"), "line 2"),
     "ts: squares overflow": ("ts", lambda f: write_ts(f, train="@data\n1,1e300:3,4:1\n"), "line 2"),
+    "ts: other channels": ("ts", lambda f: write_ts(f, train="@data\n1,2:1\n"), "1 and 2"),
     "ts: no label": ("ts", lambda f: write_ts(f, train="@data\n1,2:3,4:\n"), "line 2"),
     "wheel: 300 MB of text": ("wheel", lambda f: write_wheel(f, BOMB.decode()), "314,572,800 bytes"),
 }
@@ -398,6 +412,7 @@ ARRAYS: dict[str, Callable[[Any], Any]] = {
     "2**60 bytes": lambda a: npy((1 << 40, 1 << 20)),
     "300 MB of zeros": lambda a: npy((300 << 10, 1024), data=BOMB),
     "a negative size": lambda a: npy((-1, 4)),
+    "missing": lambda a: None,
 }
 #: arrays that a reader uses
 MEMBERS = {

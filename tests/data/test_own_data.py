@@ -25,9 +25,8 @@ from equilif.data import formats, imported, own
 from equilif.data.encoding import scaling, spans
 from equilif.data.formats import Series
 from equilif.data.own import parts as parts_of
-from equilif.training.run import Run
 from equilif.training.settings import presets
-from equilif.training.storage.history import digest, read_history
+from equilif.training.storage.history import read_history
 from equilif.training.storage.records import read_identity
 from equilif_golden import network as networks
 from equilif_golden.engine.compiler import engine_for
@@ -575,6 +574,7 @@ def test_split_is_stratified_and_deterministic():
     assert np.bincount(y[held]).tolist() == [10, 4, 1]
     assert sorted([*train, *held]) == list(range(74))
     assert (parts_of.split(y, 0.2, CLASSES)[1] == held).all()
+    assert [len(part) for part in parts_of.split(np.array([0, 0, 1, 1]), 0.9, ("a", "b"))] == [2, 2]
 
 
 def test_too_many_columns(capsys):
@@ -586,16 +586,6 @@ def test_too_many_columns(capsys):
     assert run("train t.parquet --label kind") == 2
     error = capsys.readouterr().err
     assert "shorter names" in error and not Path("results").exists()
-
-
-def test_random_shift_needs_images(capsys):
-    assert run(f"train {table()} --label kind --set learning.random_shift=0.5 --epochs 1") == 2
-    assert "random_shift" in capsys.readouterr().err and not Path("results").exists()
-
-
-def test_split_of_two_samples():
-    train, held = parts_of.split(np.array([0, 0, 1, 1]), 0.9, ("a", "b"))
-    assert len(train) == len(held) == 2
 
 
 # -- scaling ---------------------------------------------------------------------------------------
@@ -685,16 +675,6 @@ def test_series_with_missing_steps(capsys):
 
 
 # -- in Python -------------------------------------------------------------------------------------
-def test_arrays_equal_files():
-    x, y = blobs()
-    from_file = own.load(npz())
-    from_arrays = own.of(x, y)
-    assert from_file.digest == from_arrays.digest
-    run_ = Run.start(presets.own(from_arrays).changed(epochs=1), from_arrays, 0)
-    run_.epoch(folder=Path("run"))
-    assert digest(networks.load("run/network.npz")[1]) == run_.history[0].weights
-
-
 def frame(**changed: Any) -> Any:
     pandas = pytest.importorskip("pandas")
     x, y = blobs()
@@ -966,28 +946,6 @@ def test_public_names():
     assert {"load_data", "make_data"} <= set(dir(equilif))
 
 
-def test_numeric_labels_are_sorted():
-    x, _ = blobs()
-    data = own.of(x, np.array([10, 9, 200])[np.arange(60) % 3])
-    assert data.about.labels == ("9", "10", "200")
-
-
-def test_networks_without_data_record():
-    net = networks.Network.chain(4, 3, 2)
-    networks.save("old.npz", net, net.initial_weights())
-    assert networks.about("old.npz") is None
-    networks.save("new.npz", net, net.initial_weights(), {"x": 1})
-    assert networks.about("new.npz") == {"x": 1}
-    assert digest(networks.load("new.npz")[1]) == digest(networks.load("old.npz")[1])
-
-
-def test_data_record_round_trip():
-    data = own.load(table(), label="kind", test_fraction=0.25)
-    net = presets.own(data).network(data)
-    networks.save("n.npz", net, net.initial_weights(), dataclasses.asdict(data.about))
-    assert read_identity(Path("n.npz")) == data.about
-
-
 # -- wrong files -----------------------------------------------------------------------------------
 def text(content: str | bytes, path: str = "t.csv") -> str:
     Path(path).write_bytes(content.encode() if isinstance(content, str) else content)
@@ -1195,6 +1153,7 @@ WRONG: dict[str, tuple[Callable[[], str], str, tuple[str, ...]]] = {
     "animated image": (lambda: pictures(animated), "", ("ape/0.png", "animated")),
     "huge image": (lambda: pictures(bomb), "", ("ape/0.png",)),
     "image of too many pixels": (lambda: images(side=260), "", ("67,600 inputs", "make images smaller")),
+    "text named parquet": (lambda: text("hello", "h.parquet"), K, ("h.parquet is not a Parquet table",)),
     "too many columns": (lambda: npz(x=RNG.normal(size=(60, 190, 190))), "", ("72,200 inputs",)),
     # texts
     "no such text column": (reviews, "--set data.text=words --label liked", ("'words'", "data.text")),
@@ -1344,12 +1303,6 @@ def test_texts_need_word_vectors(monkeypatch, capsys):
     assert not Path("results").exists()
 
 
-def test_invalid_parquet(capsys):
-    pytest.importorskip("pyarrow")
-    assert run(f"inspect {text('hello', 'h.parquet')} --label kind") == 2
-    assert "h.parquet is not a Parquet table" in capsys.readouterr().err
-
-
 #: evaluations of a network trained on t.csv
 REFUSED: dict[str, tuple[Callable[[], str], tuple[str, ...]]] = {
     "other columns": (lambda: text("a,b,c,e,kind\n1,2,3,4,ape\n", "u.csv"), ("'d'", "'e'")),
@@ -1396,6 +1349,7 @@ def test_evaluate_refuses_other_data(name, trained, capsys):
     [
         ("train digits --label kind", "data.label"),
         ("train digits --set data.test_fraction=0.5", "data.test_fraction is only for"),
+        ("train t.csv --label kind --set learning.random_shift=0.5", "random_shift"),
         ("verify digits --set data.missing=mean", "data.missing is only for"),
         ("evaluate net.npz t.csv", "uint8"),
         ("train-rates t.csv", "--label"),

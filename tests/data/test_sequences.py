@@ -167,21 +167,6 @@ def test_imdb_word_numbers(tmp_path):
     assert np.array_equal(sequences.load("imdb", tmp_path / "imdb.npz").train.rows, s.train.rows)
 
 
-@pytest.mark.parametrize(
-    "more, message",
-    [
-        (dict(vocab=None), "train_ids"),
-        (dict(test_ids=np.full(7, 5)), "number 5 of 5"),
-        (dict(train_y=np.array([0, 2])), "classes.*0 and 1"),
-        (dict(train_off=np.array([0, 4, 6])), "3 offsets.*7.*2"),
-    ],
-)
-def test_broken_word_numbers(tmp_path, more, message):
-    write_ids(tmp_path / "imdb.npz", **more)
-    with pytest.raises(ValueError, match=rf"imdb\.npz.*{message}"):
-        sequences.load("imdb", tmp_path)
-
-
 def test_missing_reviews(reviews, tmp_path):
     with pytest.raises(ValueError, match="aclImdb/train/pos.*https.*aclImdb_v1.tar.gz.*--data"):
         sequences.load("imdb", tmp_path / "nowhere")
@@ -544,33 +529,6 @@ def test_spoken_prepared(tmp_path):
     assert left.test.labels.tolist() == [1] and left.train.labels.tolist() == [0, 9]
 
 
-@pytest.mark.parametrize(
-    "more, message",
-    [
-        (dict(speakers=None), r"speakers"),
-        (dict(off=np.array([0, 3, 4, 9])), "do not belong together"),
-        (dict(off=np.array([0, 3, 3, 10])), "do not belong together"),
-        (dict(y=np.array([0, 10, 1])), "do not belong together"),
-        (dict(speaker=np.array([0, 2, 1])), "do not belong together"),
-        (dict(is_test=np.array([0, 1])), "do not belong together"),
-        (
-            dict(
-                off=np.array([0]),
-                y=np.array([], int),
-                speaker=np.array([], int),
-                is_test=np.array([], int),
-                feat=np.zeros((0, 4)),
-            ),
-            "do not belong together",
-        ),
-    ],
-)
-def test_broken_prepared_recordings(tmp_path, more, message):
-    write_mels(tmp_path / "fsdd.npz", **more)
-    with pytest.raises(ValueError, match=rf"fsdd\.npz.*{message}"):
-        sequences.load("spoken", tmp_path)
-
-
 def test_missing_recordings(tmp_path):
     with pytest.raises(ValueError, match=f"recordings/.*wav.*{tmp_path}.*--data"):
         sequences.load("spoken", tmp_path)
@@ -611,23 +569,6 @@ def test_vowels(tmp_path, layout):
     assert np.array_equal(s.table[:7, :2], np.rint(z * 127 / 3)) and np.array_equal(
         s.table[7:, :2], s.table[:7, :2]
     )
-
-
-@pytest.mark.parametrize(
-    "text, message",
-    [
-        ("@data\n1,2:3,4:1\n1,2:3:1\n", "TRAIN.ts.*3"),
-        ("@data\n1,?:3,4:1\n", "TRAIN.ts.*2"),
-        ("@data\n1,2:3,4:1\n1,2:1\n", "TRAIN.ts.*3"),
-        ("@data\nlabel\n", "TRAIN.ts.*2"),
-        ("1,2:3,4:1\n", "TRAIN.ts"),
-        ("@data\n1,2:1\n", r"TRAIN.ts.*TEST.ts.*1 and 2"),
-    ],
-)
-def test_broken_series(tmp_path, text, message):
-    write_ts(tmp_path, train=text)
-    with pytest.raises(ValueError, match=message):
-        sequences.load("vowels", tmp_path)
 
 
 def test_missing_vowels(tmp_path, monkeypatch):

@@ -270,14 +270,6 @@ def test_networks_learn_as_reference(name, lanes):
     learns_as_the_reference(EngineModel(engine_for(network, lanes=lanes)), network, samples=6)
 
 
-def test_map_weights_round_trip():
-    network = NETWORKS["a graph"]
-    compiled = Compiled(network, engine_for(network, lanes=4))
-    weights = network.initial_weights(3)
-    back = compiled.weights(compiled.weight_words(weights))
-    assert all((back[name] == w).all() for name, w in weights.items())
-
-
 def test_convolve_precedes_use():
     """Three per step between maps, one for each DRIVE and LEARN, shared biases included."""
     network = NETWORKS["two convolutions"]

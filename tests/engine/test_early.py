@@ -9,14 +9,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from equilif.commands.options import CHANGES
 from equilif.training.storage.history import HISTORY, NETWORK
 from equilif_golden.blocks.rate import moved
 from equilif_golden.engine.activity import cost_of_mode
 from equilif_golden.engine.chip import Chip
 from equilif_golden.engine.compiler import CapacityError, Compiled
 from equilif_golden.engine.config import EngineConfig
-from equilif_golden.engine.features import OPTIONS
 from equilif_golden.engine.isa import OPERATIONS, Groups, Instruction, MeasureMode, NextMode, Op, ResultMode
 from equilif_golden.engine.listing import carried_out, listing
 from equilif_golden.engine.model import EngineModel
@@ -31,7 +29,6 @@ from tests.cli import BOARD, error_of, run
 from tests.commands.test_cli import trained  # noqa: F401
 from tests.engines import ROOMY, cycles, walk
 from tests.networks import SKIPS, memory_case
-from tests.training import test_netfile
 
 CONFIG = EngineConfig(lanes=4, tiles=64, value_groups=32, state_groups=16, program_words=60)
 HALT = Op.HALT()
@@ -40,11 +37,6 @@ NEXT = Op.NEXT()
 MARK = Op.MARK(Groups(0, 1))
 #: at 4 lanes: 3 + 1 + 2 + 1 groups, 1 for the target
 NET = Network.chain(10, 7, 3)
-
-
-def test_feature_bit():
-    """In registers and identity; existing devices use these bits."""
-    assert (OPTIONS["early_exit"].version, OPTIONS["early_exit"].identity) == (20, 3)
 
 
 def test_cost_of_rate_monitoring():
@@ -57,13 +49,10 @@ def test_cost_of_rate_monitoring():
 @pytest.mark.parametrize(
     "make, message",
     [
-        (lambda: Schedule(early_exit=256), r"early_exit.*0\.\.255.*256"),
-        (lambda: Schedule(early_exit=-1), r"early_exit.*0\.\.255.*-1"),
         (lambda: Schedule(free=10, early_exit=8), "free 10.*4"),
         (lambda: Schedule(early_exit=8, min_windows=4), r"min_windows.*2\.\.3.*4"),
         (lambda: Schedule(early_exit=8, min_windows=1), r"min_windows.*2\.\.3.*1"),
         (lambda: Schedule(early_exit=8, free=4), "free.*8.*4"),
-        (lambda: Schedule(early_exit=8, watch="input"), "watch.*'input'"),
     ],
 )
 def test_invalid_schedules(make, message):
@@ -251,18 +240,6 @@ def test_cycles_of_early_exit(engine):
 
 
 # -- files -----------------------------------------------------------------------------------------
-@pytest.mark.parametrize(
-    "old, new, wanted",
-    [
-        ("window = 8", "early_exit = 300 !", "0..255, not 300"),
-        ("window = 8", 'watch = "input" !', "watch must be one of all, output, not 'input'"),
-        ("free = 24", "free = 20\nearly_exit = 4 !", "free 20 must be a multiple of 8"),
-    ],
-)
-def test_invalid_file_names_line_and_key(old, new, wanted, tmp_path):
-    test_netfile.test_invalid_file_names_line_and_key(old, new, wanted, tmp_path)
-
-
 # -- commands --------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     "arguments, message",
@@ -286,10 +263,6 @@ def test_bad_options(arguments, message, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_export_flag():
-    assert CHANGES["early_exit"] == "--early-exit"
-
-
 def test_watch_needs_early_exit(trained):  # noqa: F811
     assert "give early_exit too" in error_of("evaluate", trained / NETWORK, "--watch", "output")
     run("evaluate", trained / NETWORK, "--early-exit", 8, "--free", 24, "--watch", "output")
@@ -301,19 +274,8 @@ def test_early_exit_output(trained, tmp_path):  # noqa: F811
     """
     saving = []
     for tolerance in (0, 16, 255):
-        output = run(
-            "evaluate",
-            trained / NETWORK,
-            "--early-exit",
-            tolerance,
-            "--free",
-            24,
-            "--watch",
-            "output",
-            "--json",
-            tmp_path / "e.json",
-            "--overwrite",
-        )
+        options = f"--early-exit {tolerance} --free 24 --watch output --overwrite --json"
+        output = run("evaluate", trained / NETWORK, *options.split(), tmp_path / "e.json")
         found = json.loads((tmp_path / "e.json").read_text())
         assert sum(found["steps"].values()) == 360 and found["most_steps"] == 24
         assert found["steps_per_sample"] == sum(int(k) * n for k, n in found["steps"].items()) / 360
@@ -324,18 +286,8 @@ def test_early_exit_output(trained, tmp_path):  # noqa: F811
         )
         saving.append(found["saving"])
     assert 0 <= saving[0] < saving[1] < saving[2] == 1 - 8 / 24
-    output = run(
-        "train",
-        "digits",
-        "--set",
-        "phases.early_exit=16",
-        "--set",
-        "phases.free=24",
-        "--epochs",
-        1,
-        "--out",
-        tmp_path / "early",
-    )
+    options = "--set phases.early_exit=16 --set phases.free=24 --epochs 1 --out"
+    output = run("train", "digits", *options.split(), tmp_path / "early")
     assert "until all rates move by no more than 16/256" in output and "free steps" in output
     run("train", "--resume", "--epochs", 2, "--out", tmp_path / "early")
     steps = [e["steps_per_sample"] for e in json.loads((tmp_path / "early" / HISTORY).read_text())["epochs"]]

@@ -1,19 +1,13 @@
 """The engine's RTL equals the golden engine model, memory by memory."""
 
 import dataclasses
-import os
-from pathlib import Path
 
 import numpy as np
 import pytest
 from amaranth.back import verilog
 
-from equilif.training.backends.phases import order
-from equilif.training.settings.patches import patched
-from equilif.training.settings.presets import PRESETS
 from equilif_golden.blocks.plasticity import DITHER_MASK, DITHER_UPDATE
 from equilif_golden.engine.chip import Chip
-from equilif_golden.engine.compiler import engine_for
 from equilif_golden.engine.config import EngineConfig, Pipeline
 from equilif_golden.engine.features import EVERYTHING
 from equilif_golden.engine.isa import (
@@ -28,7 +22,7 @@ from equilif_golden.engine.memories import memories, skips_unchanged
 from equilif_golden.engine.model import EngineModel
 from equilif_golden.engine.port import Region, region_size
 from equilif_golden.kernel import Kernel
-from equilif_golden.network import Attention, Network, Population, Relay, Synapse, save
+from equilif_golden.network import Attention, Network, Population, Relay, Synapse
 from equilif_golden.reference import Reference
 from equilif_golden.samples import one_hot
 from equilif_golden.schedule import Schedule
@@ -158,65 +152,6 @@ def test_cocotb_bench(simulator, learning, tmp_path):
         config={"engine": dataclasses.asdict(config), "seed": 1, "programs": 12 if learning else 4},
         only="random_programs" + learning,
     ) == (3 if learning else 1)
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("simulator", ["icarus", "verilator"])
-def test_sequence_task(simulator, tmp_path):
-    """52 training samples of JapaneseVowels with a network smaller than the preset; data in $EQUILIF_DATA or
-    from an installed aeon.
-    """
-    preset = PRESETS["vowels"]
-    preset = patched(preset.changed(hidden=(24,)), {"population.query.heads": "2"})
-    try:
-        data = preset.load(Path(os.environ.get("EQUILIF_DATA", "data")))
-    except ValueError as e:
-        pytest.skip(str(e))
-    network = preset.network(data)
-    n = 52
-    weights = preset.initial_weights(network, 0)
-    save(tmp_path / "network.npz", network, weights)
-    chosen = order(0, 0, len(data.y_train))[:n]
-    tokens = data.tokens_train.take(chosen)
-    targets = one_hot(data.y_train[chosen], network.n_outputs)
-    kernel = Kernel(network, weights, learning_rate=preset.rate(0))
-    rates = []
-    spikes = []
-    predictions = []
-    for k, j in enumerate(chosen):
-        one = tokens.take([k])
-        r, s = kernel.rates(data.x_train[[j]], targets[[k]], tokens=one)
-        predictions += kernel.predict(data.x_train[[j]], tokens=one).tolist()
-        kernel.train(data.x_train[[j]], data.y_train[[j]], tokens=one)
-        rates.append(r[0, 1:])
-        spikes.append(s[0])
-    np.savez(
-        tmp_path / "task.npz",
-        **tokens._asdict(),
-        targets=targets,
-        rates=rates,
-        spikes=spikes,
-        predictions=predictions,
-        **{f"weights/{name}": w for name, w in kernel.weights.items()},
-    )
-    engine = Engine(engine_for(network, lanes=8))
-    assert (
-        simulate(
-            engine,
-            "equilif_sim.engine.engine",
-            tmp_path,
-            simulator=simulator,
-            only="a_task",
-            visible=visible("engine *"),
-            config={
-                "engine": dataclasses.asdict(engine.config),
-                "network": str(tmp_path / "network.npz"),
-                "task": str(tmp_path / "task.npz"),
-                "learning_rate": preset.rate(0),
-            },
-        )
-        == 1
-    )
 
 
 NETWORKS = {

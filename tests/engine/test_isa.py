@@ -123,20 +123,6 @@ def test_check_of_loops_and_halt(program, message):
 
 
 @pytest.mark.parametrize(
-    "wrong, message",
-    [
-        ({"lanes": 3}, "lanes.*32.*3"),
-        ({"tiles": 2**15 + 1}, r"tiles.*4\.\.32768.*32769"),
-        ({"program_words": 3}, r"program_words.*4\.\.2048.*3"),
-        ({"state_groups": 512}, "state_groups.*512.*value_groups.*256"),
-    ],
-)
-def test_invalid_config(wrong, message):
-    with pytest.raises(ValueError, match=message):
-        EngineConfig(**wrong)
-
-
-@pytest.mark.parametrize(
     "program, index",
     [
         ([MARK, replace(STEP, shift=9), HALT], 1),

@@ -170,20 +170,8 @@ def test_names_are_reproducible():
 
 
 def test_fusesoc_lint(exported, tmp_path):
-    command = [
-        sys.executable,
-        "-m",
-        "fusesoc.main",
-        "--cores-root",
-        str(exported),
-        "run",
-        "--work-root",
-        str(tmp_path / "work"),
-        "--target",
-        "lint",
-        "::core",
-    ]
-    checked(command, tmp_path)
+    command = f"-m fusesoc.main --cores-root {exported} run --work-root {tmp_path}/work --target lint ::core"
+    checked([sys.executable, *command.split()], tmp_path)
 
 
 #: arguments of the commands of Vivado that the script and the constraints use; no other command may be used
@@ -272,15 +260,8 @@ def test_command(tmp_path):
         *("export", tmp_path, "--lanes", 2, "--tiles", 16, "--name", "spikes"),
         *("--value-groups", 8, "--state-groups", 4),
     )
-    assert sorted(p.name for p in tmp_path.iterdir()) == [
-        "registers.md",
-        "spikes.core",
-        "spikes.h",
-        "spikes.tcl",
-        "spikes.v",
-        "spikes.vlt",
-        "spikes.xdc",
-    ]
+    ends = ("core", "h", "tcl", "v", "vlt", "xdc")
+    assert {p.name for p in tmp_path.iterdir()} == {"registers.md", *(f"spikes.{end}" for end in ends)}
     assert (
         "module spikes(" in (tmp_path / "spikes.v").read_text()
         and "EQUILIF_N_WEIGHTS 64u" in (tmp_path / "spikes.h").read_text()
@@ -293,12 +274,7 @@ def test_command(tmp_path):
         (["--name", "2fast"], "not '2fast'"),
         (["--name", "ü"], "Verilog identifier"),
         (["--name", "x" * 250], "Verilog identifier"),
-        (["--lanes", "3"], "16 or 32, not 3"),
-        (["--lanes", "0"], "2..32, not 0"),
-        (["--tiles", "0"], "4..32768, not 0"),
         (["--value-groups", "12"], "power of two, not 12"),
-        (["--state-groups", "-1"], "4..1024, not -1"),
-        (["--build-id", "4294967296"], "--build-id"),
         (["--build-id", "1", "--bus", "none"], "--build-id"),
         (["--board", "toaster"], "board"),
         (
@@ -309,13 +285,6 @@ def test_command(tmp_path):
 )
 def test_bad_options(options, message, tmp_path):
     assert message in error_of("export", tmp_path / "out", *options) and not (tmp_path / "out").exists()
-
-
-@pytest.mark.parametrize("lanes", ["3", "64"])
-@pytest.mark.parametrize("command", ["verify", "energy"])
-def test_unsupported_lanes(command, lanes):
-    message = error_of(command, "digits", "--lanes", lanes)
-    assert "lanes must be" in message and f"not {lanes}" in message
 
 
 @pytest.mark.parametrize(

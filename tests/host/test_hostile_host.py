@@ -305,6 +305,7 @@ def test_port_in_use():
     path = os.ttyname(theirs)
     with ports.serial.Serial(path, exclusive=True), pytest.raises(LinkError, match=f"'{path}'.*locked"):
         ports.connect(path)
+    ports.serial.Serial(path, exclusive=True).close()
     os.close(ours)
     os.close(theirs)
 
@@ -388,6 +389,7 @@ def test_foreign_manifests_are_skipped(tmp_path):
     (tmp_path / "z").mkdir()
     (tmp_path / "z" / "manifest.json").write_text('{"build_id": "0000abcd"}')
     assert ports.manifest_of(0xABCD, tmp_path) == tmp_path / "z" / "manifest.json"
+    assert ports.manifest_of(1, tmp_path) is None
 
 
 # -- arguments of client and chip ------------------------------------------------------------------
@@ -395,19 +397,10 @@ def test_foreign_manifests_are_skipped(tmp_path):
     "call, message",
     [
         (lambda c: c.write(Region.WEIGHT, 0, np.zeros(4) + 0.5), "weights must be integers"),
-        (lambda c: c.write(Region.WEIGHT, 0, [1 << 15] * 4), "weights.*32767"),
         (lambda c: c.load([Op.NEXT()]), "NEXT.*REPEAT"),
-        (lambda c: c.write(Region.WEIGHT, 1024, [0] * 4), "WEIGHT.*0..1023.*1024..1027"),
-        (lambda c: c.write(Region.WEIGHT, 0.0, [0]), "first element.*integer"),
-        (lambda c: c.read(Region.WEIGHT, 0, -1), "elements.*-1"),
-        (lambda c: c.write(Region.VALUE, 0, [256]), "values.*0..255"),
-        (lambda c: c.write(Region.COUNTER, 0, [1 << 18]), "dither.*0..262143"),
-        (lambda c: c.run(learn=False, read=(-1, 3)), "VALUE.*0..127.*-1..1"),
         (lambda c: c.run(learn=False, read=(126, 3)), "VALUE.*0..127.*126..128"),
         (lambda c: c.run(learn=False, write=(128, [1])), "VALUE.*0..127.*128..128"),
         (lambda c: c.run(learn=2), "learn.*2"),
-        (lambda c: c.write(Region.PROGRAM, 0, [0]), "program"),
-        (lambda c: c.read(Region.PROGRAM, 0, 1), "program"),
         (lambda c: c.read(7, 0, 1), "region.*WEIGHT.*VALUE.*COUNTER.*7"),
         (lambda c: c.read(Region.VALUE, 0, 129), "VALUE.*0..127.*0..128"),
     ],

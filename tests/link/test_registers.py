@@ -116,7 +116,7 @@ def test_identity_and_registers_agree():
 def test_feature_bits():
     """Existing devices use these bits."""
     bits = {name: (f.version, f.identity) for name, f in FEATURES.items()}
-    first = {"single_port": (16, 0), "attention": (18, 2), "counters": (19, None)}
+    first = {"single_port": (16, 0), "attention": (18, 2), "counters": (19, None), "early_exit": (20, 3)}
     assert bits | first == bits
     assert len({version for version, _ in bits.values()}) == len(bits)
     identities = [identity for _, identity in bits.values() if identity is not None]

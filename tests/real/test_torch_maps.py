@@ -82,18 +82,8 @@ def test_spike_average_tends_to_fixed_point(network):
 def trained(tmp_path_factory):
     pytest.importorskip("sklearn")
     out = tmp_path_factory.mktemp("conv") / "run"
-    run(
-        "train-rates",
-        "digits",
-        "--hidden",
-        "conv:12:6:2",
-        "--epochs",
-        6,
-        "--set",
-        "rates.learning_rate=0.01",
-        "--out",
-        out,
-    )
+    options = "--hidden conv:12:6:2 --epochs 6 --set rates.learning_rate=0.01 --out"
+    run("train-rates", "digits", *options.split(), out)
     return out
 
 

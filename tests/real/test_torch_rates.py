@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -27,9 +28,10 @@ from equilif_golden.real.attention import UnrolledAttention  # noqa: E402
 from equilif_golden.real.equilibrium import anderson  # noqa: E402
 from equilif_golden.real.rates import Rates, agreement, integer_rates  # noqa: E402
 from equilif_golden.real.trainer import Distributed, Trainer, TrainerSettings, hinge, predict  # noqa: E402
-from equilif_golden.real.twin import Twin  # noqa: E402
+from equilif_golden.real.twin import Twin, gradient_report  # noqa: E402
 from equilif_golden.schedule import Schedule  # noqa: E402
 from tests.networks import CHAIN, NETWORKS, sample  # noqa: E402
+from tests.test_hostile_api import arrays  # noqa: E402
 
 EXACT = {"dtype": torch.float64, "tolerance": 1e-12, "limit": 1000}
 
@@ -346,58 +348,43 @@ def test_batch_covers_processes():
 
 # -- errors ----------------------------------------------------------------------------------------
 X, Y = sample(CHAIN, 8)
-SCALING = r"inputs must be integers in 0\.\.255.*scale values in 0\.\.1 by np\.rint\(255 \* x\)"
-MODELS = pytest.mark.parametrize(
-    "model, x",
-    [
-        (Rates(CHAIN), X),
-        (Rates(Network.conv((8, 8), (2, 3), 3)), np.arange(128, dtype=np.uint8).reshape(2, 64)),
-    ],
-    ids=["rates", "conv"],
-)
+WEIGHTS = CHAIN.initial_weights()
+#: functions of samples; of samples and labels; and of an order, too
+CALLS: dict[str, tuple[Callable[..., object], int]] = {
+    "predict": (lambda x: predict(Rates(CHAIN), x), 1),
+    "clamp": (lambda x: Twin(CHAIN, WEIGHTS).clamp(x), 1),
+    "agreement": (lambda x, labels: agreement(CHAIN, WEIGHTS, x, labels), 2),
+    "report": (lambda x, labels: gradient_report(CHAIN, WEIGHTS, x, labels), 2),
+    "epoch": (lambda *given: Trainer(Rates(CHAIN), TrainerSettings(steps=1)).epoch(*given), 3),
+}
 
 
-@MODELS
-def test_float_images_are_refused(model, x):
-    parts = x / 255
-    labels = np.zeros(len(x), int)
-    with pytest.raises(ValueError, match=SCALING):
-        predict(model, parts)
-    with pytest.raises(ValueError, match=SCALING):
-        Trainer(model, TrainerSettings(steps=1)).epoch(parts, labels, np.arange(len(x)))
-    with pytest.raises(ValueError, match=SCALING):
-        model(torch.tensor(parts))
+@pytest.mark.parametrize("name", CALLS)
+def test_samples_are_refused_as_by_kernel(name):
+    """With the same error."""
+    call, n = CALLS[name]
+    kernel = Kernel(CHAIN, learning_rate=0.05)
+    methods: dict[int, Callable[..., object]] = {1: kernel.predict, 2: kernel.accuracy, 3: kernel.train}
+    good = (X, Y, np.arange(8))[:n]
+    refused = 0
+    for k, value in enumerate(good):
+        for other in (None, 1, *arrays(value)):
+            arguments = (*good[:k], other, *good[k + 1 :])
+            try:
+                methods[n](*arguments)
+            except (ValueError, TypeError) as wanted:
+                with pytest.raises(type(wanted)) as e:
+                    call(*arguments)
+                assert str(wanted).startswith(str(e.value))  # noqa: PT017
+                refused += 1
+    assert refused > 60 * n
 
 
-@MODELS
-def test_image_size_is_checked(model, x):
-    n = x.shape[1]
-    for wrong in (np.zeros((2, n + 1), np.uint8), np.zeros((2, n - 1), np.uint8), np.zeros(n, np.uint8)):
-        with pytest.raises(ValueError, match=rf"inputs.*{n}\)"):
-            predict(model, wrong)
-        with pytest.raises(ValueError, match=rf"inputs.*{n}\)"):
-            model(torch.tensor(wrong))
-
-
-@pytest.mark.parametrize(
-    "x, labels, order, message",
-    [
-        (X, Y + 0.9, np.arange(8), "labels must be integers"),
-        (X, Y == 1, np.arange(8), "labels must be integers"),
-        (X, Y - 1 - Y.min(), np.arange(8), "labels.*0"),
-        (X, Y + CHAIN.n_outputs, np.arange(8), "labels.*0"),
-        (X, Y[:7], np.arange(8), r"labels.*\(8,\).*\(7,\)"),
-        (X, Y[:, None], np.arange(8), r"labels.*\(8,\).*\(8, 1\)"),
-        (X, Y, Y == 1, "order must be integers"),
-        (X, Y, np.arange(8) - 1, "order.*0"),
-        (X, Y, np.arange(8) + 0.5, "order must be integers"),
-        (X, Y, np.arange(8)[None], "order.*dimension"),
-        (X.astype(int) - 1, Y, np.arange(8), r"inputs.*0\.\.255"),
-    ],
-)
-def test_sample_and_label_validation(x, labels, order, message):
-    with pytest.raises(ValueError, match=message):
-        Trainer(Rates(CHAIN), TrainerSettings(steps=1)).epoch(x, labels, order)
+def test_drives_of_integer_rates():
+    with pytest.raises(ValueError, match="drives.*integers"):
+        integer_rates(CHAIN, WEIGHTS, np.zeros((2, 13)))
+    with pytest.raises(ValueError, match="drives.*shape"):
+        integer_rates(CHAIN, WEIGHTS, np.zeros((2, 5), int))
 
 
 @pytest.mark.parametrize(
@@ -414,18 +401,6 @@ def test_sample_and_label_validation(x, labels, order, message):
 def test_invalid_training_options(options, message):
     with pytest.raises(ValueError, match=message):
         TrainerSettings(**{"steps": 1, **options})
-
-
-def test_gradient_needs_integers():
-    weights = CHAIN.initial_weights()
-    with pytest.raises(ValueError, match=SCALING):
-        agreement(CHAIN, weights, X / 255, Y)
-    with pytest.raises(ValueError, match="labels.*integers"):
-        agreement(CHAIN, weights, X, Y + 0.9)
-    with pytest.raises(ValueError, match="drives.*integers"):
-        integer_rates(CHAIN, weights, np.zeros((2, 13)))
-    with pytest.raises(ValueError, match="drives.*shape"):
-        integer_rates(CHAIN, weights, np.zeros((2, 5), int))
 
 
 def test_invalid_tokens():

@@ -196,29 +196,6 @@ def test_unsettled_rates():
         twin.settle(twin.clamp(x), tolerance=0.0, limit=50)
 
 
-def test_float_inputs_and_targets():
-    x, labels = sample(CHAIN)
-    weights = CHAIN.initial_weights()
-    twin = Twin(CHAIN, weights)
-    with pytest.raises(ValueError, match=r"inputs.*0\.\.255.*np\.rint\(255"):
-        twin.clamp(x / 255)
-    with pytest.raises(ValueError, match=r"targets.*0\.\.255"):
-        twin.targets(0.9 * np.eye(CHAIN.n_outputs))
-    with pytest.raises(ValueError, match=r"inputs.*0\.\.255"):
-        gradient_report(CHAIN, weights, x / 255, labels)
-    with pytest.raises(ValueError, match="labels.*integers"):
-        gradient_report(CHAIN, weights, x, labels + 0.9)
-
-
-def test_sizes_of_inputs_and_targets():
-    x, labels = sample(CHAIN)
-    twin = Twin(CHAIN, CHAIN.initial_weights())
-    with pytest.raises(ValueError, match="inputs.*shape"):
-        twin.clamp(np.pad(x, ((0, 0), (0, 1))))
-    with pytest.raises(ValueError, match="targets.*shape"):
-        twin.targets(one_hot(labels, CHAIN.n_outputs + 1))
-
-
 def test_attention_is_refused():
     network = Network.attention(4, 3, 2, 5, 3)
     with pytest.raises(ValueError, match="'memory'"):

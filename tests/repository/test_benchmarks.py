@@ -29,7 +29,6 @@ HELPERS = {
     "training",
 }
 KNOWN = {benchmark.name: benchmark for benchmark in BENCHMARKS}
-with_parser = pytest.mark.parametrize("name", [b.name for b in BENCHMARKS if not b.has_parser])
 
 
 def test_every_module_is_registered():
@@ -37,7 +36,7 @@ def test_every_module_is_registered():
     assert modules == {*KNOWN, *HELPERS} and len(KNOWN) == len(BENCHMARKS)
 
 
-@with_parser
+@pytest.mark.parametrize("name", KNOWN)
 def test_parameters_are_options(name, capsys):
     """Options have a type that the parser knows; --help shows them."""
     module = pytest.importorskip(f"benchmarks.{name}", exc_type=ImportError)

@@ -192,9 +192,7 @@ def test_commands_are_documented():
 
 
 def options_of(benchmark: Benchmark) -> str:
-    """Source or help with the options of a benchmark."""
-    if benchmark.has_parser:
-        return (ROOT / "benchmarks" / f"{benchmark.name}.py").read_text()
+    """Help with the options of a benchmark."""
     module = pytest.importorskip(f"benchmarks.{benchmark.name}", exc_type=ImportError)
     return parser_of(benchmark, module).format_help()
 

@@ -145,14 +145,6 @@ def test_refused_options(tmp_path, monkeypatch, arguments, message):
     assert [p.name for p in tmp_path.iterdir()] == ["net.toml"]
 
 
-def test_table_is_not_an_image(tmp_path):
-    table = tmp_path / "t.csv"
-    table.write_text("a,b,c\n" + "".join(f"{k},{k * 2},{k % 2}\n" for k in range(20)))
-    assert "conv: is for images" in error_of(
-        "train", table, "--label", "c", "--hidden", "conv:8", "--out", tmp_path / "r"
-    )
-
-
 def test_example_network_equals_conv():
     """For images of the size of MNIST."""
     x = np.zeros((2, 784), np.uint8)
@@ -179,18 +171,8 @@ def test_events_are_images(tmp_path, monkeypatch):
     seen = own.load(Path(nmnist()))
     assert seen.about.shape == (3, 2, 11, 11) and seen.image == (11, 11, 6) and seen.channels_first
     assert own.load(Path(shd())).image is None
-    out = run(
-        "train",
-        "seen",
-        "--hidden",
-        "conv:4",
-        "--epochs",
-        1,
-        "--out",
-        "a",
-        "--set",
-        "learning.random_shift=0.3",
-    )
+    line = "train seen --hidden conv:4 --epochs 1 --out a --set learning.random_shift=0.3"
+    out = run(*line.split())
     assert "seen 11x11x6-4x4x4-3" in out
     network, weights = networks.load("a/network.npz")
     swapped = seen.x_test.reshape(-1, 6, 121).swapaxes(1, 2).reshape(len(seen.x_test), -1)

@@ -1,4 +1,4 @@
-"""equilif train-rates and deploy: resume, spiking networks, convergence of average rates."""
+"""equilif train-rates and deploy: spiking networks, convergence of average rates."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from equilif.show import plots  # noqa: E402
 from equilif.show import training as show_training  # noqa: E402
 from equilif.training.analysis.deploy import TIMES, converge, deploy, quantisation, window  # noqa: E402
 from equilif.training.backends.rates import order  # noqa: E402
-from equilif.training.run import Run  # noqa: E402
 from equilif.training.settings.presets import RATES  # noqa: E402
 from equilif.training.storage.history import CHECKPOINT, HISTORY, NETWORK  # noqa: E402
 from equilif_golden import network  # noqa: E402
@@ -47,20 +46,6 @@ def test_save_and_evaluate(trained):
     assert printed["accuracy"] == history["epochs"][-1]["test_accuracy"] > 0.7
     assert "digits: " in run("evaluate", trained / NETWORK, "--json", trained / "evaluated.json")
     assert json.loads((trained / "evaluated.json").read_text())["accuracy"] > 0.7
-
-
-def test_resume(trained, tmp_path):
-    """Interrupted after two of three epochs, and before the network was written."""
-    run_ = Run.start(RATES["digits"].changed(hidden=(24,), epochs=3))
-    for _ in range(2):
-        run_.epoch(folder=tmp_path)
-    (tmp_path / NETWORK).unlink()
-    run("train-rates", "digits", "--resume", "--out", tmp_path)
-    whole, again = (network.load(folder / NETWORK)[1] for folder in (trained, tmp_path))
-    assert all((whole[n] == again[n]).all() for n in whole)
-    assert "leave out --set rates.learning_rate" in run(
-        "train-rates", "--resume", "--set", "rates.learning_rate=0.1", "--out", tmp_path, code=2
-    )
 
 
 def test_deployment_report(trained):
@@ -136,19 +121,6 @@ def test_not_a_run(checkpoint, tmp_path):
     assert "there is no run in" in output and len(output.strip().splitlines()) == 1
 
 
-@pytest.mark.parametrize(
-    "change, message",
-    [
-        ({"dropout": 1.0}, "dropout.*0..0.99.*1.0"),
-        ({"epochs": 0}, "epochs.*1.."),
-        ({"hidden": (70_000,)}, "'output'.*70001"),
-    ],
-)
-def test_settings_are_checked(change, message):
-    with pytest.raises(ValueError, match=message):
-        Run.start(RATES["digits"].changed(**change))
-
-
 # -- average rates ---------------------------------------------------------------------------------
 def small(feedback=True, leak=0):
     net = Network.chain(12, 10, 8, 4, feedback=feedback, schedule=Schedule(free=60, leak=leak))
@@ -188,13 +160,6 @@ def test_exact_rates_of_integer_network():
     model = Rates(net, w, tolerance=1e-6)(torch.tensor(x))[0].detach().numpy()
     assert found.settled == 1.0
     assert np.abs(exact - averages[0]).max() < 2e-4 < 1e-3 < np.abs(model - averages[0]).max()
-
-
-@pytest.mark.parametrize("times", [[], [0], [3, 3], [1 << 19]])
-def test_invalid_times(times):
-    net, w, x = small()
-    with pytest.raises(ValueError, match="times must rise"):
-        Kernel(net, w).averages(x, times)
 
 
 def test_window_lengths():

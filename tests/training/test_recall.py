@@ -147,25 +147,6 @@ def test_invalid_arguments(digits, options, message):
         recall.run(digits, **options)
 
 
-def test_float_patterns_and_cues(digits):
-    real = digits.x_train[:9] / 255
-    memory = Hopfield.of(digits.x_train[:9].astype(int) // 2)
-    with pytest.raises(ValueError, match=r"patterns.*integers.*-128\.\.127"):
-        Hopfield.of(real)
-    with pytest.raises(ValueError, match="patterns must be integers"):
-        Hopfield(real)
-    with pytest.raises(ValueError, match=r"cue.*integers.*-128\.\.127"):
-        memory.recall(real[0])
-    with pytest.raises(ValueError, match="states must be integers"):
-        memory.energy(real)
-    for steps in (-1, 2.5, True):
-        with pytest.raises(ValueError, match="steps must be"):
-            memory.recall(digits.x_train[0].astype(int) // 2, steps)
-    for sharpness in (2.5, float("nan"), True):
-        with pytest.raises(ValueError, match="sharpness.*integer"):
-            Hopfield.of(digits.x_train[:9].astype(int) // 2, sharpness=sharpness)
-
-
 def test_picture(result, tmp_path):
     plots.recall(result, tmp_path / plots.RECALL)
     assert (tmp_path / "recall.png").read_bytes().startswith(b"\x89PNG")

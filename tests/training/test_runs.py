@@ -21,7 +21,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from equilif.data import names
 from equilif.data.sets import images
 from equilif.data.sets.characters import OTHER, Alphabet, Text
 from equilif.data.sets.dataset import DataSet
@@ -289,12 +288,6 @@ def test_picture_formats():
         assert getattr(module, kind) == getattr(plots, kind)
 
 
-def test_data_set_names():
-    assert names("images") == tuple(n for n in names("images") if PRESETS[n].memory is None)
-    for presets in (PRESETS, RATES):
-        assert all(name == p.data for name, p in presets.items())
-
-
 # -- targets ---------------------------------------------------------------------------------------
 def test_unwritable_picture(tmp_path):
     (tmp_path / "learning_curve.png").mkdir()
@@ -363,11 +356,6 @@ def test_resume_with_other_data_set_name(done):
     message = error_of("train", "mnist", "--resume", "--out", done)
     assert f"the run in {done} is one of digits, not of mnist" in message
     run("train", "digits", "--resume", "--out", done)
-
-
-def test_resume_uses_recorded_data(small):
-    out, data = small
-    assert "mnist 64-4-10" in run("train", "--resume", "--epochs", 2, "--data", data, "--out", out)
 
 
 def test_resume_of_other_version(done):

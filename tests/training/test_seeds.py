@@ -78,21 +78,9 @@ def test_error_in_one_seed(alone, tmp_path):
 
 @pytest.mark.regress
 def test_ctrl_c_ends_all_seeds(tmp_path):
-    command = [sys.executable, "-m", "equilif", "train", "--out", str(tmp_path)]
+    line = "train --hidden 4 --epochs 60 --set learning.decay=0.99 --seed 0-2 --set run.every=0 --out"
     process = subprocess.Popen(
-        [
-            *command,
-            "--hidden",
-            "4",
-            "--epochs",
-            "60",
-            "--set",
-            "learning.decay=0.99",
-            "--seed",
-            "0-2",
-            "--set",
-            "run.every=0",
-        ],
+        [sys.executable, "-m", "equilif", *line.split(), tmp_path],
         stderr=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         text=True,

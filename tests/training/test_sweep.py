@@ -38,18 +38,8 @@ SMALL = ("--grid", "epochs=1", "--grid", "samples=2")
 
 
 def command(out: Path, *arguments: object) -> list[str]:
-    return [
-        sys.executable,
-        "-m",
-        "equilif",
-        "sweep",
-        *SMALL,
-        "--workers",
-        "2",
-        "--out",
-        str(out),
-        *map(str, arguments),
-    ]
+    words = [sys.executable, *"-m equilif sweep --workers 2 --out".split(), out, *SMALL, *arguments]
+    return list(map(str, words))
 
 
 # -- grid ------------------------------------------------------------------------------------------
@@ -206,19 +196,9 @@ def test_f_max_of_current_board(tmp_path):
 def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a sweep of four points, two of them invalid."""
     out = tmp_path_factory.mktemp("swept")
-    assert "4 points: 0 done before, 4 to go" in run(
-        "sweep",
-        *SMALL,
-        "--grid",
-        "hidden=8,16",
-        "--grid",
-        "width=16,8",
-        "--out",
-        out,
-        "--json",
-        out / "printed.json",
-        code=1,
-    )
+    grid = ("--grid", "hidden=8,16", "--grid", "width=16,8")
+    output = run("sweep", *SMALL, *grid, "--out", out, "--json", out / "printed.json", code=1)
+    assert "4 points: 0 done before, 4 to go" in output
     return out
 
 
@@ -251,16 +231,8 @@ def test_cycles_equal_verify(swept, tmp_path):
     """Cycles of the sweep equal those of verify on the same network."""
     point = json.loads((swept / "printed.json").read_text())["points"][0]
     run("train", "digits", "--hidden", 8, "--epochs", 1, "--out", tmp_path, "--json", tmp_path / "a.json")
-    run(
-        "verify",
-        "digits",
-        "--network",
-        tmp_path / "network.npz",
-        "--samples",
-        2,
-        "--json",
-        tmp_path / "b.json",
-    )
+    options = ("--network", tmp_path / "network.npz", "--samples", 2, "--json", tmp_path / "b.json")
+    run("verify", "digits", *options)
     trained, verified = (json.loads((tmp_path / name).read_text()) for name in ("a.json", "b.json"))
     assert point["accuracy"] == trained["accuracy"]
     # the dither differs after the first sample
@@ -430,21 +402,3 @@ def killed_half_way(out: Path, n: int, *arguments: object) -> tuple[dict[str, in
 @pytest.mark.regress  # by default tests/training/test_kills.py kills sweeps in this process
 def test_killed_sweep(tmp_path):
     killed_half_way(tmp_path, 4, "--grid", "hidden=8,12,16,20")
-
-
-@pytest.mark.long
-def test_killed_sweep_of_24_points(tmp_path):
-    """Two workers; three lane counts, two phase lengths, two widths, two networks."""
-    before, _ = killed_half_way(
-        tmp_path,
-        24,
-        "--grid",
-        "hidden=8,16",
-        "--grid",
-        "lanes=4,8,16",
-        "--grid",
-        "free=16,24",
-        "--grid",
-        "width=16,12",
-    )
-    assert 12 <= len(before) < 24

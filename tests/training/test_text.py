@@ -272,17 +272,8 @@ def test_generate(trained, tmp_path):
     net = trained / "network.npz"
     for extra in ((), ("--spikes",)):
         out = tmp_path / "found.json"
-        run(
-            "generate",
-            net,
-            "--prompt=3456",
-            "--length=9",
-            "--temperature=0",
-            "--json",
-            out,
-            *extra,
-            "--overwrite",
-        )
+        options = "--prompt=3456 --length=9 --temperature=0 --overwrite --json"
+        run("generate", net, *options.split(), out, *extra)
         assert json.loads(out.read_text())["text"] == "789012345", extra
     writer = Writer.load(net)
     p = writer.probabilities("0123456789" * 3)

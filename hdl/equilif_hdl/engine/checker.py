@@ -171,6 +171,31 @@ class Checker(wiring.Component):
         )
         return wrong, depth + repeat - next_
 
+    def _external(
+        self,
+        m: Module,
+        tile: Value,
+        synaptic: Value,
+        backwards: Value,
+        stores: Value,
+        post: Value,
+        several: Value,
+    ) -> tuple[Value, Value]:
+        """Tiles that an instruction may use; whether its weights are external and must be on the chip, or do
+        not fit the window.
+
+        ``post``: groups of a row of weights.  ``several``: it has more than one row of a kernel.
+        """
+        tiles, all_tiles = self.config.tiles, self.config.all_tiles
+        if not self.config.external:
+            return Const(tiles), Const(0)
+        external = synaptic & (tile >= tiles)
+        end = tile + tiles  # of a block that fits the window
+        n_tiles = Signal(17)
+        block = external & backwards & (end < all_tiles)
+        m.d.sync += n_tiles.eq(Mux(block, end, Mux(external, all_tiles, tiles)))
+        return n_tiles, external & (stores | Mux(backwards, several, post > tiles // SLOTS))
+
     # ----------------------------------------------------------------------------------------------
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -195,21 +220,12 @@ class Checker(wiring.Component):
         left = Signal(WIDTHS["n_src"])  # source groups whose tiles are left to add
         m.d.comb += self.closed.eq(halts & (depth == 0))
         span = _SpanSum(m, self.config, self.busy)
-        n_tiles: Value | int = self.config.tiles
-        misplaced: Value = Const(0)  # external weights that must be on the chip, or do not fit the window
-        if self.config.external:
-            external = among(op, *synaptic) & (tile >= self.config.tiles)
-            n_tiles = Signal(17)
-            end = tile + self.config.tiles  # of a block that fits the window
-            block = external & backwards & (end < self.config.all_tiles)
-            m.d.sync += n_tiles.eq(Mux(block, end, Mux(external, self.config.all_tiles, self.config.tiles)))
-            post: Value = third.n_dst
-            several: Value = Const(0)
-            if geometry:
-                post = Mux(geometry.convolved, geometry.post, post)
-                several = geometry.convolved & geometry.several_rows
-            too_large = Mux(backwards, several, post > self.config.tiles // SLOTS)
-            misplaced = external & (stores | too_large)
+        post: Value = third.n_dst
+        several: Value = Const(0)
+        if geometry and self.config.external:
+            post = Mux(geometry.convolved, geometry.post, post)
+            several = geometry.convolved & geometry.several_rows
+        n_tiles, misplaced = self._external(m, tile, among(op, *synaptic), backwards, stores, post, several)
 
         def refuse() -> None:
             m.d.sync += self.fault.eq(1)
@@ -297,17 +313,24 @@ class Checker(wiring.Component):
             m.d.sync += [part.eq(0), self.fault.eq(0), self.index.eq(0), depth.eq(0), halts.eq(0)]
         if geometry:
             m.submodules.geometry = geometry
-            m.d.comb += [
-                geometry.clear.eq(self.clear),
-                geometry.word.eq(self.word),
-                geometry.step.eq(self.step & ~self.fault),
-                geometry.part.eq(part),
-                geometry.convolves.eq(Mux(part == 0, among(code, Op.CONVOLVE), among(op, Op.CONVOLVE))),
-                geometry.tile.eq(tile),
-            ]
+            current = Mux(part == 0, among(code, Op.CONVOLVE), among(op, Op.CONVOLVE))
+            self._connect(m, geometry, part, current, tile)
             if self.config.external:
                 m.d.comb += geometry.n_tiles.eq(n_tiles)
         return m
+
+    def _connect(
+        self, m: Module, geometry: GeometryChecker, part: Value, convolves: Value, tile: Value
+    ) -> None:
+        """Drive the inputs of the checker of geometry."""
+        m.d.comb += [
+            geometry.clear.eq(self.clear),
+            geometry.word.eq(self.word),
+            geometry.step.eq(self.step & ~self.fault),
+            geometry.part.eq(part),
+            geometry.convolves.eq(convolves),
+            geometry.tile.eq(tile),
+        ]
 
 
 class _SpanSum:

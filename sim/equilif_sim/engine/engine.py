@@ -7,12 +7,11 @@ states accumulate that no single program reaches.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import cocotb
 import numpy as np
-from cocotb.triggers import FallingEdge, ReadOnly, RisingEdge, with_timeout
+from cocotb.triggers import ReadOnly, RisingEdge
 
 from equilif_golden.blocks.plasticity import DITHER_MASK, DITHER_UPDATE
 from equilif_golden.engine.activity import NAMES
@@ -23,7 +22,7 @@ from equilif_golden.engine.memories import memories
 from equilif_golden.engine.model import EngineModel
 from equilif_golden.engine.port import Region
 from equilif_golden.fixed import Raw
-from equilif_golden.network import Network, load
+from equilif_golden.network import Network
 from equilif_golden.schedule import Schedule
 from equilif_hdl.engine.access import Access
 from equilif_sim.tools.programs import random_program, random_values, random_weights
@@ -225,64 +224,3 @@ async def memory_learns(dut: Any, network: Network) -> None:
         changed = model.w != before
         loaded = changed.ravel()[at : at + words.size]
         assert changed.any() and loaded.any() == (n > 0 and network.table is not None)
-
-
-@cocotb.test()
-async def a_task(dut: Any) -> None:
-    """Training samples of a sequence task: prediction, spikes and all rates after each, all weights at the
-    end.
-
-    Configuration: ``network``: a saved network; ``task``: a file with samples and results of the golden
-    kernel.
-    """
-    raw = bench_config()
-    config = engine_config(raw["engine"])
-    network, weights = load(Path(raw["network"]))
-    compiled = Compiled(network, config)
-    bench = EngineBench(dut, config)
-    task = np.load(raw["task"])
-    await bench.reset()
-    words = compiled.weight_words(weights)
-    await bench.write(Region.WEIGHT, words)
-    first, ones = compiled.constants()
-    await bench.write(Region.VALUE, ones * 0x101, first)
-    await bench.write(Region.COUNTER, np.zeros(1, np.int64))
-    await bench.write(Region.PROGRAM, assemble(compiled.program(raw["learning_rate"])))
-    neurons = np.concatenate([compiled.elements(p.name) for p in network.lif])
-    for k, (rows, target) in enumerate(
-        zip(np.split(task["rows"], task["off"][1:-1]), task["targets"], strict=True)
-    ):
-        at, patterns = compiled.token_words(task["table"][rows].astype(np.int64))
-        await bench.write(Region.WEIGHT, patterns, at)
-        await bench.write(
-            Region.VALUE,
-            compiled.sample(np.zeros(0, np.int64), target, tokens=len(rows)) * 0x101,
-            compiled.sample_first,
-        )
-        drive(dut, host__start=1, host__learn=1)
-        await RisingEdge(dut.clk)
-        dut.host__start.value = 0
-        await with_timeout(FallingEdge(dut.host__busy), 10 * MAX_CYCLES, "ns")
-        values = (await bench.read(Region.VALUE, int(neurons.max()) + 1))[neurons]
-        for phase, got in enumerate((values & 255, values >> 8 & 255)):
-            want = task["rates"][k, phase]
-            assert np.array_equal(got, want), (
-                f"sample {k}, phase {phase}: rates differ at {np.flatnonzero(got != want)[:4].tolist()}"
-            )
-        assert (int(dut.host__prediction.value), int(dut.host__spikes.value)) == (
-            task["predictions"][k],
-            task["spikes"][k],
-        ), f"sample {k}"
-    found = await bench.read(Region.WEIGHT, words.size)
-    learned = compiled.weights((((found & 0xFFFF) ^ 0x8000) - 0x8000).reshape(-1, config.lanes))
-    for name, w in learned.items():
-        assert np.array_equal(w, task[f"weights/{name}"]), f"weights of {name}"
-    changed = sum(int((w != weights[name]).sum()) for name, w in learned.items())
-    dut._log.info(
-        "%d samples, %d rates and %d weights equal, %d weights changed",
-        len(task["targets"]),
-        task["rates"].size,
-        sum(w.size for w in learned.values()),
-        changed,
-    )
-    assert changed > 1000
