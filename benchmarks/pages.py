@@ -24,6 +24,7 @@ from benchmarks.claims import CLAIMS, LONG, NETWORKS, TrainedNetwork
 from benchmarks.explained import EXPLAINED
 from benchmarks.literature import COMPARED, CONTINUAL, WORKS
 from benchmarks.records import ROOT, RecordState
+from equilif.hardware import boards
 from equilif.training.resolve import resolve
 from equilif_boards import BOARDS
 from equilif_golden import files
@@ -583,6 +584,7 @@ CONTENT: dict[str, PageContent] = {
     **{
         f"board-{name}": PageContent(partial(board_pages.page, name), ["boards", "standalone"], PARTS, [name])
         for name in BOARDS
+        if name in boards.measured()
     },
     **{
         c.name: PageContent(partial(result, c.name), ["claims"], _claim_origin(c.name), [c.name])

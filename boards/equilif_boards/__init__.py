@@ -8,6 +8,7 @@ with needs("hdl,boards"):
     from equilif_boards.board import Board
     from equilif_boards.colorlight import COLORLIGHT_I5
     from equilif_boards.icebreaker import ICEBREAKER
+    from equilif_boards.icepi_zero import ICEPI_ZERO
     from equilif_boards.icesugar import ICESUGAR
     from equilif_boards.orangecrab import ORANGECRAB
     from equilif_boards.tang_nano import TANG_NANO_9K, TANG_NANO_20K
@@ -23,6 +24,7 @@ BOARDS: dict[str, Board] = {
         ULX3S_85F_MAPS,
         ORANGECRAB,
         COLORLIGHT_I5,
+        ICEPI_ZERO,
         TANG_NANO_9K,
         TANG_NANO_20K,
     )

@@ -149,7 +149,13 @@ class Board:
             tiles=self.sdram.weights // p**2,
             tables=self.config.attention,
         )
-        config = replace(self.config, external=external, state_groups=self.sdram.neurons // p)
+        config = replace(
+            self.config,
+            external=external,
+            tiles=self.sdram.tiles or self.config.tiles,
+            state_groups=self.sdram.neurons // p,
+            value_groups=max(self.config.value_groups, self.sdram.values // p),
+        )
         return replace(self, standalone=False, config=config)
 
     @property

@@ -9,10 +9,11 @@ from dataclasses import replace
 
 from amaranth.build import Attrs, Clock, Connector, Pins, PinsN, Resource, Subsignal
 from amaranth.vendor import LatticeECP5Platform
-from amaranth_boards.resources import LEDResources, UARTResource
+from amaranth_boards.resources import LEDResources, SDRAMResource, UARTResource
 
 from equilif_boards.front_end import microphone_resource
 from equilif_boards.link import SpiLink, UartLink, UdpLink, rgmii_resource, spi_resource
+from equilif_boards.sdram import Sdram
 from equilif_boards.ulx3s import FLASH, FRONT_END, ULX3S_25F
 from equilif_golden.link.flash import Area
 
@@ -57,6 +58,19 @@ class ColorlightI5(LatticeECP5Platform):
             reset="P4",
             attrs=Attrs(IO_TYPE="LVCMOS33"),
         ),
+        # chip select, clock enable and data masks are constant on the module
+        SDRAMResource(
+            0,
+            clk="B9",
+            we_n="A10",
+            ras_n="B10",
+            cas_n="A9",
+            ba="B11 C8",
+            a="B13 C14 A16 A17 B16 B15 A14 A13 A12 A11 B12",
+            dq="D15 E14 E13 D12 E12 D11 C10 B17 B8 A8 C7 A7 A6 B6 A5 B5 "
+            "D5 C5 D6 C6 E7 D7 E8 D8 E9 D9 E11 C11 C12 D13 D14 C15",
+            attrs=Attrs(IO_TYPE="LVCMOS33", SLEWRATE="FAST", PULLMODE="NONE"),
+        ),
     ]
     connectors: list[Connector] = []
 
@@ -85,6 +99,7 @@ COLORLIGHT_I5 = replace(
         leds=(0, 0),
         excluded_links=("spi",),
     ),
+    sdram=Sdram(chip_name="EM638325", neurons=512),
     leds=(("led", 0),),
     seed=3,
     loader="colorlight-i5",

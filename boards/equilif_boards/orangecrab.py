@@ -54,6 +54,7 @@ ORANGECRAB = replace(
         SpiLink(sck_hz=20e6, place="header pins SCK, MOSI, MISO, and 10 for CS"),
     ),
     flash=replace(FLASH, resource="spi_flash_1x"),
+    sdram=None,  # it has DDR3
     leds=(),
     front_end=replace(
         FRONT_END,

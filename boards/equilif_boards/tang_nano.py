@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 from amaranth.build import Attrs, Clock, Connector, Pins, Resource
 from amaranth.vendor import GowinPlatform
 from amaranth_boards.resources import LEDResources, SPIFlashResources, UARTResource
@@ -12,6 +15,7 @@ from equilif_boards.clock import GowinPll
 from equilif_boards.device import GW1NR_9, GW2AR_18
 from equilif_boards.flash import SpiFlash
 from equilif_boards.link import UartLink
+from equilif_boards.sdram import GowinSdram
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.link.flash import Area
 
@@ -19,6 +23,7 @@ from equilif_golden.link.flash import Area
 class Himbaechel(GowinPlatform):
     """Amaranth 0.5 calls nextpnr-gowin, which no longer exists."""
 
+    _design: Any  # of Platform.prepare
     _apicula_required_tools = ["yosys", "nextpnr-himbaechel", "gowin_pack"]
     _apicula_command_templates = [
         GowinPlatform._apicula_command_templates[0],
@@ -36,6 +41,13 @@ class Himbaechel(GowinPlatform):
         # after configuration the flash pins belong to the design
         GowinPlatform._apicula_command_templates[2].replace("-o ", "--mspi_as_gpio -o "),
     ]
+
+    def iter_port_constraints_bits(self) -> Iterator[tuple[str, str, Attrs]]:
+        """Constraints of ports that have pins; those of a memory in the package have none."""
+        for name, port, _ in self._design.ports:
+            for bit, pin in enumerate(port.metadata):
+                if pin is not None:
+                    yield (name if len(port) == 1 else f"{name}[{bit}]"), pin.name, pin.attrs
 
 
 class TangNano9K(Himbaechel, TangNano9kPlatform):
@@ -96,6 +108,7 @@ TANG_NANO_20K = Board(
     network=(784, 40, 10),
     frame_bytes=2048,  # one block RAM, as for less
     after_read=TANG_NANO_9K.after_read,
+    sdram=GowinSdram(chip_name="M12L64322A", neurons=512, values=2048, tiles=256),
     synth_opts="-family gw2a",
     pypi_tools=("yosys",),
     leds=TANG_NANO_9K.leds,

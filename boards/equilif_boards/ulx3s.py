@@ -109,7 +109,7 @@ ULX3S_85F_MAPS = replace(
         convolution=True,
     ),
     network=(784, 112, 10),
-    sdram=None,
+    sdram=Sdram(chip_name="IS42S16160", neurons=8192),
     state_ram="block",
     nextpnr_opts=NEXTPNR,
 )

@@ -424,6 +424,8 @@ def check(
 ) -> dict[str, Any]:
     """Compare a board with the golden model on the digits, measure its speed, and print a report to share.
 
+    A design with an SDRAM is tested first: data and address lines, retention, bursts of all lengths.
+
     It replaces the network in the board.  Exit code 1 when a number differs.
 
     Example:  [bold]equilif check --port /dev/ttyUSB1[/]
@@ -435,17 +437,24 @@ def check(
     machine = results.machine()
     sizes = "-".join(map(str, found.sizes))
     compared = f"{found.samples:,} training and {found.samples:,} test samples of {sizes}"
+    memory = str(found.memory or "")
+    memory_ok = not (found.memory and found.memory.difference)
     report = {
         "board": manifest.parent.name if manifest else "not built in this folder",
         "build ID": device["build"],
-        "engine": f"{device['lanes']} lanes, {device['weights']:,} weights",
+        "engine": f"{device['lanes']} lanes, {device['weights']:,} weights"
+        + (f", {device['external weights']:,} external ones" if found.memory else ""),
         "link": f"{client.port.baudrate:,} baud" if hasattr(client.port, "baudrate") else "UDP",
+        **({"memory": memory} if memory else {}),
         "result": f"DIFFERENT: {found.difference}" if found.difference else f"equal: {compared}",
         "training": f"{found.training_rate:,.0f} samples/s through the link",
         "inference": f"{found.inference_rate:,.0f} samples/s through the link",
         "software": f"equilif {machine['equilif']}, Python {machine['python']}, {machine['system']}",
     }
-    show.console.print(f"{show.mark(not found.difference)} {compared}")
+    if memory:
+        show.console.print(f"{show.mark(memory_ok)} {memory}")
+    if memory_ok:
+        show.console.print(f"{show.mark(not found.difference)} {compared}")
     show.console.print("Report, to paste into an issue:\n", style="dim")
     for name, text in report.items():
         show.console.print(f"- {name}: {show.literal(text)}", soft_wrap=True)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from equilif.data.sets.dataset import DataSet
+from equilif.host import memory_check
 from equilif.host.client import Client
 from equilif_golden.engine.chip import Chip
 from equilif_golden.engine.compiler import CapacityError, Compiled
@@ -24,7 +25,7 @@ LEARNING_RATE = 0.05
 @dataclass(frozen=True)
 class BoardCheck:
     """Training and inference samples that were compared, samples per second through the link, and the first
-    difference, empty where all numbers are equal.
+    difference, empty where all numbers are equal.  ``memory``: the test of an SDRAM, if the board has one.
     """
 
     sizes: tuple[int, ...]
@@ -32,6 +33,7 @@ class BoardCheck:
     training_rate: float
     inference_rate: float
     difference: str
+    memory: memory_check.MemoryCheck | None = None
 
 
 def largest(config: EngineConfig, data: DataSet) -> Network:
@@ -47,10 +49,14 @@ def largest(config: EngineConfig, data: DataSet) -> Network:
 
 
 def check(client: Client, data: DataSet, samples: int) -> BoardCheck:
-    """Train and infer the first samples of the data on a board and on the golden model; compare predictions,
-    spikes, rates and weights.
+    """Test the SDRAM, if there is one.  Train and infer the first samples of the data on a board and on the
+    golden model; compare predictions, spikes, rates and weights.
     """
     network = largest(client.config, data)
+    sizes = tuple(p.size for p in network.populations if p.name != "bias")
+    memory = memory_check.check(client) if client.config.external else None
+    if memory and memory.difference:
+        return BoardCheck(sizes, 0, 0.0, 0.0, memory.difference, memory)
     chip = Chip(client, network, learning_rate=LEARNING_RATE)
     golden = Kernel(network, learning_rate=LEARNING_RATE)
     n = min(samples, len(data.y_train), len(data.y_test))
@@ -76,8 +82,7 @@ def check(client: Client, data: DataSet, samples: int) -> BoardCheck:
         [(run.spikes, [int(v) & 0xFF for v in run.values]) for run in inferred],
         [(int(settled.spikes[k]), settled.rates[k, 0, outputs].tolist()) for k in range(n)],
     )
-    sizes = tuple(p.size for p in network.populations if p.name != "bias")
-    return BoardCheck(sizes, n, training_rate, inference_rate, difference)
+    return BoardCheck(sizes, n, training_rate, inference_rate, difference, memory)
 
 
 def _first(what: str, board: Sequence[object], golden: Sequence[object]) -> str:

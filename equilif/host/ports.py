@@ -212,6 +212,7 @@ def summary(identity: Identity) -> dict[str, int | str]:
     return {
         "lanes": c.lanes,
         "weights": c.n_weights,
+        **({"external weights": c.external.tiles * c.lanes**2} if c.external else {}),
         "values": c.value_groups * c.lanes,
         "neurons": c.state_groups * c.lanes,
         "program words": c.program_words,

@@ -35,6 +35,7 @@ from equilif_boards.build import (
 )
 from equilif_boards.clock import Ecp5Dividers, GowinDividers, Ice40Dividers
 from equilif_boards.device import ECP5, ICE40
+from equilif_boards.sdram import GowinSdram
 from equilif_golden.engine.compiler import CapacityError, Compiled
 from equilif_golden.front_end.filter_bank import BANDS
 from equilif_golden.front_end.tokens import POSITIONS, TOKENS
@@ -602,19 +603,51 @@ def test_standalone_does_not_fit(tmp_path, monkeypatch):
         replace(BOARDS["tang-nano-9k"], flash=None).with_standalone()
 
 
-def test_external_weights_of_boards():
-    """Pins and clock of the SDRAM; what the design cannot have with it."""
-    board = BOARDS["ulx3s-25f"].with_sdram()
-    assert board.config.external and not board.standalone
-    assert board.with_clock(80).config.external.hz == 80_000_000
+WITH_SDRAM = [
+    pytest.param(name, marks=[pytest.mark.regress] if name.startswith("ulx3s-85f") else [])
+    for name, board in BOARDS.items()
+    if board.sdram
+]
+#: ports of the memory in the package, and their widths
+IN_PACKAGE = {f"O_sdram_{name}": 1 for name in ("clk", "cke", "cs_n", "cas_n", "ras_n", "wen_n")}
+IN_PACKAGE |= {"O_sdram_dqm": 4, "O_sdram_addr": 11, "O_sdram_ba": 2, "IO_sdram_dq": 32}
+
+
+@pytest.mark.parametrize("name", WITH_SDRAM)
+def test_external_weights_of_boards(name):
+    """Pins or ports of the SDRAM, and a network that needs it."""
+    sdram = BOARDS[name].sdram
+    board = BOARDS[name].with_sdram()
+    assert sdram and board.config.external and not board.standalone
+    mhz = 54 if isinstance(sdram, GowinSdram) else 75
+    assert board.with_clock(mhz).config.external.hz == 1_000_000 * mhz
     assert Compiled(Network.chain(784, 256, 10), board.config).external
-    imdb = Network.attention(384, 50, 2, 64, 2, table_rows=20_000)
-    assert Compiled(imdb, board.config).table is not None
-    assert "sdram" in planned(board).constraints["top.lpf"]
+    if name == "ulx3s-25f":
+        imdb = Network.attention(384, 50, 2, 64, 2, table_rows=20_000)
+        assert Compiled(imdb, board.config).table is not None
+    plan = planned(replace(SMALL[name], sdram=replace(sdram, weights=1 << 16, neurons=32)).with_sdram())
+    constraints = "".join(plan.constraints.values())
+    if isinstance(sdram, GowinSdram):
+        ports = re.findall(
+            r"^ *wire (?:width (\d+) )?(?:output|inout) \d+ +\\(I?O_sdram_\w+)", plan.files["top.il"], re.M
+        )
+        assert {port: int(width or 1) for width, port in ports} == IN_PACKAGE
+        assert "sdram" not in constraints
+    else:
+        pins = re.findall(r'"(sdram_0__\S+)" SITE "(\w+)"', constraints)
+        constant = 0 if name == "colorlight-i5" else 2 + sdram.chip.width // 8
+        n = 6 + constant + sdram.chip.address_bits + sdram.chip.width
+        assert len(dict(pins)) == len({pin for _, pin in pins}) == n
+
+
+def test_samples_in_an_sdram():
     samples = known.with_options(BOARDS["ulx3s-25f"], standalone=True, sdram=True)
     assert samples.sample_memory and samples.standalone and not samples.config.external
     assert samples.with_clock(80).sample_memory.hz == 80_000_000
     assert "sdram" in planned(samples).constraints["top.lpf"]
+
+
+def test_designs_without_an_sdram():
     front_end = BOARDS["ulx3s-25f"].with_front_end("pdm")
     udp = replace(BOARDS["colorlight-i5"].with_link("udp"), sdram=BOARDS["ulx3s-25f"].sdram)
     for wrong, message in ((BOARDS["icebreaker"], "no SDRAM"), (front_end, "front end"), (udp, "UDP")):

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from equilif.host import memory_check
 from equilif.host.client import Client
 from equilif_golden.engine.chip import Chip
 from equilif_golden.engine.compiler import CapacityError, Compiled
@@ -46,8 +47,18 @@ MEMORY = Network(
     Schedule(nudged=16),
 )
 ERRORS = replace(SKIPS, schedule=Schedule(free=8, window=4, contrast="errors"))
+MAPS = Network.conv(
+    (6, 6), (3, 3), (4, 2, 2), 4, feedback=False, schedule=Schedule(free=8, window=8, contrast="errors")
+)
 EARLY = replace(GRAPH, schedule=Schedule(free=24, nudged=8, window=4, early_exit=2))
-NETWORKS = {"skips": SKIPS, "graph": GRAPH, "memory": MEMORY, "errors": ERRORS, "early exit": EARLY}
+NETWORKS = {
+    "skips": SKIPS,
+    "graph": GRAPH,
+    "memory": MEMORY,
+    "errors": ERRORS,
+    "early exit": EARLY,
+    "maps": MAPS,
+}
 WITH_SDRAM = replace(ROOMY, external=MT)
 #: lanes and chips; P weights are 1, 2, 8 and 16 words of the SDRAM
 CONFIGS = {
@@ -110,11 +121,35 @@ def test_largest_synapses_of_inputs_leave_the_chip():
     assert placed.synapse_of(placed.tiles["x-h1"]) == "x-h1 (external)"
     assert placed.synapse_of(placed.tiles["h1-h2"]) == "h1-h2"
     smallest = Compiled(SKIPS, squeezed(SKIPS, config))
-    assert {s.pre for s in smallest.external} == {"x", "bias"}
+    assert {s.pre for s in smallest.external} == {"x", "bias", "h1", "h2"}
     with pytest.raises(CapacityError, match="tiles"):
         Compiled(SKIPS, replace(smallest.config, tiles=smallest.config.tiles - 1))
     with pytest.raises(CapacityError, match="tiles in total"):
         Compiled(SKIPS, replace(smallest.config, external=replace(MT, tiles=8)))
+
+
+def test_matrices_between_lif_neurons_leave_the_chip_last():
+    """They are read in every time step, those of inputs once a sample."""
+    network = Network.chain(9, 40, 40, 4)
+    found = set()
+    for tiles in range(60, Compiled(network, ROOMY).all_tiles):
+        placed = Compiled(network, replace(WITH_SDRAM, tiles=tiles, external=replace(MT, tiles=200)))
+        pre = {network[s.pre].kind for s in placed.external}
+        assert pre <= {"input", "constant"} or placed.external[0].name == "hidden1-hidden2"
+        found |= pre
+    assert found == {"input", "constant", "lif"}
+
+
+def test_blocks_backwards():
+    """Each neuron of ``pre`` is in one block, each tile, too."""
+    for network, name in ((MAPS, "maps1-maps2"), (MAPS, "maps2-output"), (SKIPS, "h1-h2")):
+        placed = Compiled(network, ROOMY)
+        s = next(s for s in network.synapses if s.name == name)
+        blocks = placed.blocks_backwards(s)
+        assert sum(block.geometry.tiles for block in blocks) == placed.shape(s).tiles
+        assert [b.tile for b in blocks] == [
+            sum(c.geometry.tiles for c in blocks[:k]) for k in range(len(blocks))
+        ]
 
 
 @pytest.mark.parametrize("lanes", [2, 8])
@@ -126,12 +161,15 @@ def test_order_of_rows(lanes):
     assert np.array_equal(from_rows(rows, 5, lanes), words)
 
 
-@pytest.mark.parametrize("lanes, external", [(2, EM), (4, MT), (8, EM)])
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize(
+    "name, lanes, external",
+    [(name, 4, MT) for name in NETWORKS]
+    + [("skips", 2, EM), ("graph", 2, EM), ("memory", 8, EM), ("maps", 8, EM)],
+)
 def test_model_equals_kernel(name, lanes, external):
     network = NETWORKS[name]
     config = squeezed(network, replace(ROOMY, lanes=lanes, external=external))
-    train_both(network, config, EngineModel(config), 8)
+    train_both(network, config, EngineModel(config), 5)
 
 
 @ENGINES
@@ -170,6 +208,7 @@ def test_simulated_board():
     """A frame of weights is written faster than an SDRAM of 16 bits takes single words."""
     config = replace(CONFIGS["P4"], counters=False, external=replace(MT, tables=True))
     board = SimulatedBoard(config)
+    assert not memory_check.check(Client(board), lambda seconds: None).difference
     trains_over_the_link(config, board)
     assert not board.violations
 
@@ -214,8 +253,8 @@ def test_host_reads_what_it_writes(name):
 @pytest.mark.parametrize(
     "instruction, message",
     [
-        (Op.GATHER(Groups(0, 1), Groups(0, 1), tile=48), "GATHER.*external"),
-        (Op.DRIVE(Groups(0, 1), Groups(0, 1), tile=48, column=True), "DRIVE.*external"),
+        (Op.GATHER(Groups(0, 7), Groups(0, 7), tile=48, column=True), "GATHER.*window"),
+        (Op.DRIVE(Groups(0, 7), Groups(0, 7), tile=48, column=True), "DRIVE.*window"),
         (Op.LEARN(Groups(0, 1), Groups(0, 1), tile=48, gain=1, shift=8, store=True), "LEARN.*external"),
         (Op.DRIVE(Groups(0, 3), Groups(0, 4), tile=127), "tiles 127..138"),
         (Op.DRIVE(Groups(0, 3), Groups(0, 4), tile=46), "tiles 46..57"),
@@ -225,15 +264,15 @@ def test_host_reads_what_it_writes(name):
 )
 def test_invalid_instructions(instruction, message):
     config = replace(ROOMY, value_groups=16, state_groups=16, tiles=48, external=MT)
-    if "window" in message:
+    if message == "window":
         instruction = replace(instruction, operand=30)
         config = replace(config, tiles=30)
     model = EngineModel(config)
     with pytest.raises(ProgramError, match=message):
         model.load([instruction, Op.HALT()])
-    drive = Op.DRIVE(Groups(0, 1), Groups(0, 1), tile=60)
-    with pytest.raises(ProgramError, match="external"):
-        model.load([Op.CONVOLVE(1, 1, 1, 1, 1, 1, 1), drive, Op.HALT()])
+    drive = Op.DRIVE(Groups(0, 1), Groups(0, 2), tile=60, column=True)
+    with pytest.raises(ProgramError, match="kernel row"):
+        model.load([Op.CONVOLVE(1, 1, 1, 1, 2, 1, 1), drive, Op.HALT()])
 
 
 @pytest.mark.filterwarnings("ignore::amaranth.hdl.UnusedElaboratable")

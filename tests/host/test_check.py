@@ -10,14 +10,20 @@ pytest.importorskip("sklearn")
 
 from equilif.data.sets import images
 from equilif.host import check as board_check
+from equilif.host import memory_check
 from equilif_golden.engine.chip import Chip
 from equilif_golden.engine.compiler import CapacityError
-from equilif_golden.engine.config import EngineConfig
+from equilif_golden.engine.config import EngineConfig, ExternalWeights
+from equilif_golden.engine.model import EngineModel
+from equilif_golden.engine.port import Region
 from equilif_golden.link.device import Device
 from tests.cli import run
 from tests.standalone import client_of
 
 CONFIG = EngineConfig(lanes=4, tiles=256, value_groups=64, state_groups=32)
+WITH_SDRAM = replace(
+    CONFIG, tiles=64, external=ExternalWeights(chip_name="EM638325", hz=90_000_000, tiles=900)
+)
 
 
 def test_equal_numbers():
@@ -65,6 +71,60 @@ def test_an_engine_that_is_too_small():
     small = EngineConfig(lanes=2, tiles=8, value_groups=8, state_groups=4)
     with pytest.raises(CapacityError, match="64-4-10"):
         board_check.check(client_of(Device(small)), images.digits(), 2)
+
+
+class FaultyMemory(EngineModel):
+    """An engine whose SDRAM has a fault."""
+
+    fault = ""
+    forgotten = False
+
+    def write(self, region, first, data):
+        external = region == Region.WEIGHT and first >= self.config.n_weights
+        if external and self.fault == "address lines":
+            first &= ~64
+        super().write(region, first, data)
+
+    def read(self, region, first, n):
+        external = region == Region.WEIGHT and first >= self.config.n_weights
+        if external and self.fault == "address lines":
+            first &= ~64
+        found = super().read(region, first, n)
+        if external and (self.fault == "data lines" or self.fault == "retention" and self.forgotten):
+            found &= ~4
+        return found
+
+    def execute(self, i):
+        super().execute(i)
+        if self.fault == "bursts of 12 words" and i.is_external(self.config) and i.n_dst == 6:
+            self.w[self.config.tiles * self.config.lanes :] ^= 1
+
+    def wait(self, seconds):
+        assert seconds in (0, memory_check.WAIT)
+        self.forgotten = seconds > 0
+
+
+@pytest.mark.parametrize(
+    "fault", ["", "data lines", "address lines", "retention", "bursts of 12 words"], ids=lambda f: f or "none"
+)
+def test_memory_check(fault):
+    """Each fault is found by its test."""
+    memory = FaultyMemory(WITH_SDRAM)
+    memory.fault = fault
+    found = memory_check.check(memory, memory.wait)
+    assert found.difference.startswith(f"SDRAM, {fault}: word 0x") if fault else not found.difference
+    assert found.longest == 2 * WITH_SDRAM.tiles // 2 or fault
+
+
+def test_memory_is_tested_first(tmp_path, monkeypatch):
+    monkeypatch.setattr("equilif.host.ports.the_one", lambda port, baud: client_of(Device(WITH_SDRAM)))
+    run("check", "--samples", 2, "--json", tmp_path / "a.json")
+    report = json.loads((tmp_path / "a.json").read_text())
+    assert "EM638325" in report["report"]["memory"] and report["ok"]
+    monkeypatch.setattr(memory_check, "_data_lines", lambda engine: "SDRAM, data lines: word 0x0 is 1, not 2")
+    run("check", "--json", tmp_path / "b.json", code=1)
+    failed = json.loads((tmp_path / "b.json").read_text())
+    assert "data lines" in failed["report"]["result"] and not failed["check"]["samples"]
 
 
 def test_report_and_exit_code(tmp_path, monkeypatch):

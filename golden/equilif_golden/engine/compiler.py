@@ -11,7 +11,7 @@ from equilif_golden.blocks.plasticity import SHIFTS
 from equilif_golden.blocks.self_attention import answer_shift
 from equilif_golden.engine.config import EngineConfig, Unlimited
 from equilif_golden.engine.features import OPTIONS, has
-from equilif_golden.engine.isa import WORDS, Groups, Instruction, Op, announced
+from equilif_golden.engine.isa import WORDS, Groups, Instruction, Op, Tiles, announced
 from equilif_golden.engine.placement import (
     ATTENDED,
     SUM,
@@ -157,8 +157,20 @@ class Compiled(Placement):
                 raise CapacityError(f"the network needs {need} {what}, this engine has {have}")
 
     def _through(self, s: Synapse, i: Instruction) -> list[Instruction]:
-        """An instruction through a synapse, after what announces its geometry."""
-        return [*announced(self.geometry(s)), i]
+        """An instruction through a synapse, after what announces its geometry; backwards through external
+        weights one for each block of them.
+        """
+        geometry = self.geometry(s)
+        if s not in self.external or not i.backwards:
+            return [*announced(geometry), i]
+        tile = i.operation.operands["tile"]
+        assert isinstance(tile, Tiles)
+        out: list[Instruction] = []
+        for part, group, first in self.blocks_backwards(s):
+            fields: dict[str, Any] = tile.fields(i["tile"] + first)
+            block = replace(i, dst=i.dst + group, n_dst=part.n_pre, **fields)
+            out += [*announced(geometry and part), block]
+        return out
 
     @property
     def everyone(self) -> Groups:

@@ -30,8 +30,8 @@ class Pipeline(StrEnum):
               20 + n   32 lanes                              before the lanes are empty
     ========  =======  ====================================  ===============================================
 
-    Boards: SPRAM iCEBreaker, iCESugar; DEEP ULX3S 25F, ULX3S 85F, OrangeCrab, Colorlight i5, Tang Nano 9K,
-    Tang Nano 20K.
+    Boards: SPRAM iCEBreaker, iCESugar; DEEP ULX3S 25F, ULX3S 85F, OrangeCrab, Colorlight i5, Icepi Zero,
+    Tang Nano 9K, Tang Nano 20K.
     """
 
     SPRAM = "spram"

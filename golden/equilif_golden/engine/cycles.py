@@ -103,7 +103,7 @@ class Scan(NamedTuple):
     commands: Sequence[int]
     geometry: Geometry | None
     comparison: Comparison
-    rows: Sequence[int] = ()  #: active source neurons, with external weights
+    rows: Sequence[int] = ()  #: external weights that are fetched
 
     def moves(self, group: int) -> bool:
         """The group is the first one of a position, except the first position."""
@@ -164,15 +164,36 @@ class WalkerCycles:
             self._first = first and self._apart > 0
 
 
+class BlockWalkerCycles(WalkerCycles):
+    """The walker of an instruction that reads external weights backwards, from a window with all of them."""
+
+    def __init__(self, scan: Scan, config: EngineConfig, mover: MoverCycles):
+        super().__init__(scan, config)
+        self._mover = mover
+        self._fetched: int | None = None  #: first cycle in which the weights are there
+
+    def begin(self, valid: bool, now: int) -> bool:
+        super().begin(valid, now)
+        if self.offered and self._fetched is None:
+            self._fetched = self._mover.fetch_all(now)
+        self.accepts = self.accepts and self._fetched is not None and now >= self._fetched
+        return not self.offered or self.accepts
+
+
 class ExternalWalkerCycles(WalkerCycles):
-    """The walker of an instruction through external weights, with the mover before it."""
+    """The walker of an instruction through external weights, with the mover before it.
+
+    The mover takes the targets of an event one after the other.
+    """
 
     def __init__(self, scan: Scan, config: EngineConfig, mover: MoverCycles):
         super().__init__(scan, config)
         self._mover = mover
         #: cycles from a command until it has left the lanes
         self._depth = lead(config) + step(config) + 1
-        self._each = scan.i.n_dst
+        self._each = (scan.geometry or scan.i.dense).post
+        self._targets = 0  #: of the waiting event
+        self._takes = False  #: the mover takes one of them in this cycle
         self._loads = False  #: the walker accepts an event in this cycle
         self._now = 0
 
@@ -180,7 +201,8 @@ class ExternalWalkerCycles(WalkerCycles):
         self._now = now
         self._mover.begin(now)
         self.last = valid and self.commands == 1
-        self.accepts = self._mover.accepts(now)
+        self._takes = self.offered and self._mover.accepts(now)
+        self.accepts = self._takes and self._targets == 1
         self._loads = (not self.commands or self.last) and self._mover.offers(now)
         return not self.offered or self.accepts
 
@@ -196,9 +218,12 @@ class ExternalWalkerCycles(WalkerCycles):
         if self._loads:
             self._mover.taken()
             self.commands = self._each
-        if self.offered and self.accepts:
+        if self._takes:
             self._mover.accept(self._now)
+            self._targets -= 1
         self.offered = sends or self.offered and not self.accepts
+        if sends:
+            self._targets = n // self._each
 
 
 class Timekeeper:
@@ -244,8 +269,8 @@ class Timekeeper:
 
         ``events``: for a scan, number of active lanes of each source group.  ``commands``, ``geometry``:
         after CONVOLVE, number of target groups of an event of each source group; operands of CONVOLVE.
-        ``comparison``: of LEARN, with dual-port weights.  ``rows``: with external weights, numbers of the
-        active source neurons.
+        ``comparison``: of LEARN, with dual-port weights.  ``rows``: of external weights
+        (equilif_golden.engine.model.EngineModel.external_rows).
         """
         done = self._complete
         if len(self._loaded) >= self._queue > 0:
@@ -299,7 +324,7 @@ class Timekeeper:
         if runs_ahead(before, i, self.config):
             loadable = min(loadable, self._first)
         stage = self._lead + settled(i.op, self.config)
-        if follows_step(before, i):
+        if follows_step(before, i, self.config):
             return self._first + stage
         return max([loadable, *(self._spiked[k] + stage for k in needs_settled(i))])
 
@@ -328,7 +353,7 @@ class Timekeeper:
         before = self._before
         ahead = False
         if before is not None and start <= last + 1:
-            ahead = runs_ahead(before, scan.i, self.config) or follows_step(before, scan.i)
+            ahead = runs_ahead(before, scan.i, self.config) or follows_step(before, scan.i, self.config)
         free, ready = simulate(scan, start)
         self._walked(free)
         # a scan that begins during a walk and sends nothing leaves the lanes to the walk
@@ -338,8 +363,10 @@ class Timekeeper:
 
     def _walker(self, scan: Scan) -> WalkerCycles:
         if self._controller is not None and scan.i.is_external(self.config):
-            mover = MoverCycles(self._controller, self.config, scan.i, scan.rows, self.external_words)
-            return ExternalWalkerCycles(scan, self.config, mover)
+            n = (scan.geometry or scan.i.dense).post
+            mover = MoverCycles(self._controller, self.config, scan.i, n, scan.rows, self.external_words)
+            walker = BlockWalkerCycles if scan.i.backwards else ExternalWalkerCycles
+            return walker(scan, self.config, mover)
         return WalkerCycles(scan, self.config)
 
     def _direct_scan(self, scan: Scan, start: int) -> tuple[int, int]:

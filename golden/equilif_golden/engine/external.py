@@ -44,8 +44,8 @@ def _exchanged(words: Raw, inner: int, outer: int) -> Raw:
 
 
 class MoverCycles:
-    """The mover during a scan.  ``rows``: numbers of the active source neurons.  ``words``: of the SDRAM that
-    are read and written, to which this scan adds.
+    """The mover during a scan.  ``n``, ``rows``: groups of a row, and the rows that are fetched.  ``words``:
+    of the SDRAM that are read and written, to which this scan adds.
 
     Cycles of :meth:`accepts` and the others do not decrease.
     """
@@ -55,12 +55,13 @@ class MoverCycles:
         controller: Controller,
         config: EngineConfig,
         i: Instruction,
+        n: int,
         rows: Sequence[int],
         words: list[int],
     ):
         self._controller = controller
         self._words = words
-        self._n_words = i.n_dst * config.sdram_words
+        self._n_words = n * config.sdram_words
         first = i["tile"] * config.lanes * config.sdram_words
         self._rows: Iterator[int] = iter([first + row * self._n_words for row in rows])
         self._learning = i.op == Op.LEARN
@@ -95,6 +96,15 @@ class MoverCycles:
         self._used += 1
         end = self._access(now + 1, is_write=False)
         self._offered.append(end + self._controller.timing.read_latency + 1)
+
+    def fetch_all(self, now: int) -> int:
+        """Fetch all rows; returns the cycle from which events are handed on."""
+        end = at = now
+        for address in self._rows:
+            self._address = address
+            end = self._access(at + 1, is_write=False)
+            at = self._requested - 1
+        return end + self._controller.timing.read_latency + 1
 
     def offers(self, now: int) -> bool:
         """An event is offered to the walker."""

@@ -13,6 +13,7 @@ population.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -89,6 +90,16 @@ class Geometry(NamedTuple):
         if back:
             return np.full(self.n_post, self.patch)
         return np.bincount(self.patches().ravel(), minlength=self.n_pre) * self.post
+
+
+@cache
+def offsets_of(geometry: Geometry) -> tuple[tuple[int, ...], ...]:
+    """Offset of each position of ``pre`` under the kernels that contain it, (positions of pre,)."""
+    found: list[list[int]] = [[] for _ in range(geometry.height * geometry.width)]
+    for kernel in geometry.sources().tolist():
+        for offset, position in enumerate(kernel):
+            found[position].append(offset)
+    return tuple(map(tuple, found))
 
 
 def geometry_of(network: Network, s: Synapse, lanes: int) -> Geometry | None:

@@ -164,9 +164,13 @@ def settled(op: Op, config: EngineConfig) -> int:
     return step(config) + 1 - (WALKS if op == Op.NUDGE else FETCHES)
 
 
-def follows_step(before: Instruction, i: Instruction) -> bool:
-    """A GATHER from the groups of a STEP waits for the spikes of their first group only."""
-    return (i.op, before.op) == (Op.GATHER, Op.STEP) and i.src == before.dst and i.second == before.second
+def follows_step(before: Instruction, i: Instruction, config: EngineConfig) -> bool:
+    """A GATHER from the groups of a STEP waits for the spikes of their first group only.
+
+    Through external weights it may not, as in :func:`runs_ahead`.
+    """
+    follows = (i.op, before.op) == (Op.GATHER, Op.STEP) and i.src == before.dst
+    return follows and i.second == before.second and not i.is_external(config)
 
 
 def runs_ahead(before: Instruction, i: Instruction, config: EngineConfig) -> bool:

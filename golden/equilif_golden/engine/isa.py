@@ -759,14 +759,23 @@ class Instruction:
 
     def _external_problem(self, config: EngineConfig, geometry: Geometry | None) -> str | None:
         """Find the problem of an instruction through external weights (as Operand.problem)."""
-        problem = _outside(self["tile"], self.n_src * self.n_dst, config.all_tiles, "tiles")
-        if self.op == Op.GATHER or self.backwards or geometry is not None or self.stores(config):
-            problem = "external weights are dense, for DRIVE from `sources` and for updates by LEARN only"
-        elif window_tiles(self.n_dst) > config.tiles:
-            problem = f"a window of {window_tiles(self.n_dst)} tiles is not in 0..{config.tiles - 1}"
+        shape = geometry or self.dense
+        window = window_tiles(shape, backwards=self.backwards)
+        problem = _outside(self["tile"], shape.tiles, config.all_tiles, "tiles")
+        if self.stores(config):
+            problem = "STORE writes weights on the chip only, not external ones"
+        elif self.backwards and shape.kernel_rows > 1:
+            problem = f"external weights are read backwards by one kernel row, not {shape.kernel_rows}"
+        elif window > config.tiles:
+            problem = f"a window of {window} tiles is not in 0..{config.tiles - 1}"
         else:
             spans = {n: o for n, o in self.operation.operands.items() if not isinstance(o, Tiles)}
-            found = (o.problem(self, config, name) for name, o in spans.items())
+            found = (
+                o.problem(self, config, name)
+                if geometry is None
+                else self._problem_with(geometry, config, name, o)
+                for name, o in spans.items()
+            )
             problem = problem or next((p for p in found if p), None)
         return problem and f"{self.op.name}: {problem}"
 
@@ -803,9 +812,9 @@ class Instruction:
 SLOTS = 2
 
 
-def window_tiles(n_dst: int) -> int:
-    """Last tiles on the chip, in which rows of external weights are used."""
-    return SLOTS * n_dst
+def window_tiles(geometry: Geometry, *, backwards: bool) -> int:
+    """Last tiles on the chip, in which external weights are used: rows, or backwards all of them."""
+    return geometry.tiles if backwards else SLOTS * geometry.post
 
 
 def rows_of(i: Instruction, config: EngineConfig) -> list[tuple[int, int]]:

@@ -24,7 +24,7 @@ from equilif_golden.engine.activity import NAMES, activity
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.cycles import COMPARED, Comparison, Flow, Timekeeper
 from equilif_golden.engine.external import from_rows, to_rows
-from equilif_golden.engine.geometry import Geometry
+from equilif_golden.engine.geometry import Geometry, offsets_of
 from equilif_golden.engine.isa import (
     SCAN,
     SLOTS,
@@ -185,7 +185,7 @@ class EngineModel:
             events = self.events(i)
             commands = self.commands(i)
             found = self.comparison(i)
-            rows = np.flatnonzero(events).tolist() if i.is_external(self.config) else []
+            rows = self.external_rows(i)
             time.execute(i, events.sum(axis=1).tolist(), commands.tolist(), self.geometry, found, rows)
             if self.config.counters:
                 self.activity += activity(i, self.config, events, commands, found)
@@ -261,7 +261,7 @@ class EngineModel:
             self._walk(i)
         elif i.op in SYNAPTIC:
             self.accesses += int(self.events(i).sum(axis=1) @ self.commands(i))
-            rows = np.flatnonzero(self.events(i)) if i.is_external(self.config) else ()
+            rows = self.external_rows(i)
             self._synaptic(i)
             self._pass_window(i, rows)
             self.geometry = None
@@ -289,6 +289,24 @@ class EngineModel:
             # with a stride larger than the kernel some positions have no targets
             found &= (self.commands(i) > 0)[:, None]
         return found
+
+    def external_rows(self, i: Instruction) -> Sequence[int]:
+        """Rows of external weights that are fetched, from the first one of the instruction's tiles on.
+
+        A row leads from a neuron of an offset under the kernel to the groups of a position.
+        """
+        if not i.is_external(self.config):
+            return ()
+        p = self.config.lanes
+        shape = self.geometry or i.dense
+        active = np.flatnonzero(self.events(i)).tolist()
+        if i.backwards:
+            return range(shape.patch * p if active else 0)
+        neurons = shape.pre * p
+        offsets = offsets_of(shape)
+        return [
+            offset * neurons + neuron % neurons for neuron in active for offset in offsets[neuron // neurons]
+        ]
 
     def comparison(self, i: Instruction) -> Comparison | None:
         """Place where LEARN first finds values that differ, if it skips unchanged weights."""
@@ -435,10 +453,16 @@ class EngineModel:
     def _pass_window(self, i: Instruction, rows: Iterable[int]) -> None:
         """Leave the last external rows, as they are after the instruction, in the window on the chip."""
         p = self.config.lanes
+        shape = self.geometry or i.dense
+        n = shape.post
+        slots = 1 if i.op == Op.LEARN else SLOTS
         for k, row in enumerate(rows):
-            first = i["tile"] * p + int(row) * i.n_dst
-            tile = self.config.tiles - (k % SLOTS + 1) * i.n_dst
-            self.w[tile * p + row % p : (tile + i.n_dst) * p : p] = self.w[first : first + i.n_dst]
+            first = i["tile"] * p + row * n
+            slot = k % slots + 1
+            if i.backwards:
+                slot = shape.patch - row // p
+            tile = self.config.tiles - slot * n
+            self.w[tile * p + row % p : (tile + n) * p : p] = self.w[first : first + n]
 
     def _stored(self, i: Instruction, w: Raw, rows: Raw, columns: Raw) -> Raw:
         """The weights after every position has written its rows."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +14,7 @@ from equilif_golden.blocks.relay import query_shift
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.external import from_rows, to_rows
 from equilif_golden.engine.geometry import Geometry, geometry_of
-from equilif_golden.engine.isa import Groups, window_tiles
+from equilif_golden.engine.isa import SLOTS, Groups, window_tiles
 from equilif_golden.engine.tables import TableTokens, fits
 from equilif_golden.fixed import Raw, check_int
 from equilif_golden.network import ONE, Network, SelfAttention, Synapse, Weights
@@ -58,6 +59,14 @@ def error_of(name: str) -> str:
     return f"{name} error"
 
 
+class ExternalBlock(NamedTuple):
+    """Part of external weights: its geometry, the first group of ``pre``, and the first tile."""
+
+    geometry: Geometry
+    group: int
+    tile: int
+
+
 class Placement:
     """Groups by population; maps have separate groups per position.  Names of other groups have a blank:
 
@@ -93,9 +102,16 @@ class Placement:
         #: synapses with external weights
         self.external: tuple[Synapse, ...] = ()
         self._place_weights()
-        while self.all_tiles + self.window > config.tiles and self._may_leave():
-            self.external = (*self.external, max(self._may_leave(), key=lambda s: np.prod(network.shape(s))))
+        # matrices that are read once a sample leave first
+        for once in (True, False):
+            if self._fits:
+                break
+            self.external = ()
             self._place_weights()
+            while not self._fits and self._may_leave(once):
+                size = {s: np.prod(network.shape(s)) for s in self._may_leave(once)}
+                self.external = (*self.external, max(size, key=lambda s: size[s]))
+                self._place_weights()
         #: first tile of the embedding table in the SDRAM; None: it is on the host
         self.table = self._table_tile()
 
@@ -141,19 +157,53 @@ class Placement:
     @property
     def window(self) -> int:
         """Last tiles on the chip, through which external weights pass."""
-        return max((window_tiles(self.groups[s.post].n) for s in self.external), default=0)
+        return max((self._window(s) for s in self.external), default=0)
 
-    def _may_leave(self) -> list[Synapse]:
-        """Synapses on the chip that could be external: dense ones from clamped to LIF neurons."""
+    def _window(self, s: Synapse) -> int:
+        """The smallest window for a synapse."""
+        shape = self.shape(s)
+        forwards = window_tiles(shape, backwards=False)
+        if self.network[s.pre].clamped or self.geometry(s) is None:
+            return forwards
+        return max(forwards, window_tiles(shape._replace(kernel_rows=1), backwards=True))
+
+    @property
+    def _fits(self) -> bool:
+        """Weights and window fit the tiles on the chip."""
+        return self.all_tiles + self.window <= self.config.tiles
+
+    def _may_leave(self, once: bool) -> list[Synapse]:
+        """Synapses on the chip that could be external: to LIF neurons from those that are clamped, dense if
+        ``once``, else from LIF neurons, too.
+        """
         net = self.network
         return [
             s
             for s in self.resident
             if self.config.external
-            and net[s.pre].clamped
             and net[s.post].kind == "lif"
-            and self._parts(s)[0] == 1
-            and self.geometry(s) is None
+            and not s.per_position
+            and (net[s.pre].clamped or not once and net[s.pre].kind == "lif")
+            and (self.geometry(s) is None or not once)
+        ]
+
+    def shape(self, s: Synapse) -> Geometry:
+        """Geometry of a synapse; a dense one has a single position."""
+        dense = Geometry(self.groups[s.pre].n, self.groups[s.post].n, 1, 1, 1, 1, 1)
+        return self.geometry(s) or dense
+
+    def blocks_backwards(self, s: Synapse) -> list[ExternalBlock]:
+        """Parts of external weights that are read backwards, one after the other, through the window: kernel
+        rows, or as many groups of a dense ``pre`` as have room.
+        """
+        shape = self.shape(s)
+        if self.geometry(s) is None:
+            n = max(SLOTS, (self.config.tiles - self.all_tiles) // shape.post)
+            parts = {at: shape._replace(pre=min(n, shape.pre - at)) for at in range(0, shape.pre, n)}
+            return [ExternalBlock(part, at, at * shape.post) for at, part in parts.items()]
+        row = shape._replace(kernel_rows=1)
+        return [
+            ExternalBlock(row, k * shape.width * shape.pre, k * row.tiles) for k in range(shape.kernel_rows)
         ]
 
     # -- groups ------------------------------------------------------------------------------------
@@ -329,19 +379,29 @@ class Placement:
     def weight_words(self, weights: Weights) -> Raw:
         """(n_tiles x P, P) words x banks, from word 0, of all weights on the chip."""
         checked = self.network.check_weights(weights)
-        return np.concatenate(
-            [
-                syn.to_words(checked[s.name].ravel()[block], self.config.lanes)
-                for s in self.resident
-                for block in self.blocks(s)
-            ]
-        )
+        words = [self._words(s, checked[s.name]) for s in self.resident]
+        return np.concatenate([np.zeros((0, self.config.lanes), np.int64), *words])
 
     def external_words(self, weights: Weights) -> Raw:
         """Words x banks of the external weights, from tile ``config.tiles`` on."""
         p = self.config.lanes
-        words = [to_rows(syn.to_words(weights[s.name], p), self.groups[s.post].n, p) for s in self.external]
+        words = [to_rows(self._words(s, weights[s.name]), self.shape(s).post, p) for s in self.external]
         return np.concatenate([np.zeros((0, p), np.int64), *words])
+
+    def _words(self, s: Synapse, weights: Raw) -> Raw:
+        """Words of a synapse, tile by tile."""
+        return np.concatenate([syn.to_words(weights.ravel()[b], self.config.lanes) for b in self.blocks(s)])
+
+    def _from_words(self, s: Synapse, words: Raw) -> Raw:
+        """Inverse of :meth:`_words`."""
+        p = self.config.lanes
+        w = np.empty(self.network.shape(s), np.int64)
+        at = 0
+        for block in self.blocks(s):
+            n = self._tiles_of(block.shape) * p
+            w.ravel()[block] = syn.from_words(words[at : at + n], block.shape, p)
+            at += n
+        return w
 
     def external_weights(self, words: Raw) -> Weights:
         """Inverse of :meth:`external_words`."""
@@ -349,10 +409,9 @@ class Placement:
         out = {}
         for s in self.external:
             first = (self.tiles[s.name] - self.config.tiles) * p
-            shape = self.network.shape(s)
-            n = self._tiles_of(shape) * p
-            ordered = from_rows(words[first : first + n], self.groups[s.post].n, p)
-            out[s.name] = syn.from_words(ordered, shape, p)
+            shape = self.shape(s)
+            n = shape.tiles * p
+            out[s.name] = self._from_words(s, from_rows(words[first : first + n], shape.post, p))
         return out
 
     def table_words(self, rows: Raw) -> Raw:
@@ -384,16 +443,8 @@ class Placement:
         checked = self.network.numerics.weight.require(words, "weight words")
         if checked.shape != (self.n_tiles * p, p):
             raise ValueError(f"weight words must have shape {(self.n_tiles * p, p)}, not {checked.shape}")
-        out = {}
-        at = 0
-        for s in self.resident:
-            w = np.empty(self.network.shape(s), np.int64)
-            for block in self.blocks(s):
-                n = self._tiles_of(block.shape) * p
-                w.ravel()[block] = syn.from_words(checked[at : at + n], block.shape, p)
-                at += n
-            out[s.name] = w
-        return out
+        # synapses on the chip come first
+        return {s.name: self._from_words(s, checked[self.tiles[s.name] * p :]) for s in self.resident}
 
     def token_words(self, patterns: npt.ArrayLike) -> tuple[int, Raw]:
         """Element address in the weights, and words x banks in whole tiles, of one sample's raw patterns

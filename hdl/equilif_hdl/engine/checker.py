@@ -156,12 +156,6 @@ class Checker(wiring.Component):
         values = [code for code, span in spans.items() if span.memory == Memory.VALUES]
         return Mux(among(op, *values), self.config.value_groups, self.config.state_groups)
 
-    def _on_chip(self, op: Value, mode: Value) -> Value:
-        """The instruction needs weights on the chip."""
-        learn = among(op, Op.LEARN) if self.config.self_attention else Const(0)
-        assert SourceMode.COLUMN.value == LearnMode.STORE.value == 1
-        return among(op, Op.GATHER) | (among(op, Op.DRIVE) | learn) & mode[0]
-
     def _wrong_operation(
         self, op: Value, first: data.View[data.StructLayout], depth: Value
     ) -> tuple[Value, Value]:
@@ -177,14 +171,30 @@ class Checker(wiring.Component):
         )
         return wrong, depth + repeat - next_
 
-    def _external(self, external: Value, on_chip: Value, n_dst: Value) -> tuple[Value, Value]:
+    def _external(
+        self,
+        m: Module,
+        tile: Value,
+        synaptic: Value,
+        backwards: Value,
+        stores: Value,
+        post: Value,
+        several: Value,
+    ) -> tuple[Value, Value]:
         """Tiles that an instruction may use; whether its weights are external and must be on the chip, or do
         not fit the window.
+
+        ``post``: groups of a row of weights.  ``several``: it has more than one row of a kernel.
         """
-        tiles = self.config.tiles
+        tiles, all_tiles = self.config.tiles, self.config.all_tiles
         if not self.config.external:
             return Const(tiles), Const(0)
-        return Mux(external, self.config.all_tiles, tiles), external & (on_chip | (n_dst > tiles // SLOTS))
+        external = synaptic & (tile >= tiles)
+        end = tile + tiles  # of a block that fits the window
+        n_tiles = Signal(17)
+        block = external & backwards & (end < all_tiles)
+        m.d.sync += n_tiles.eq(Mux(block, end, Mux(external, all_tiles, tiles)))
+        return n_tiles, external & (stores | Mux(backwards, several, post > tiles // SLOTS))
 
     # ----------------------------------------------------------------------------------------------
     def elaborate(self, platform: object) -> Module:
@@ -203,15 +213,19 @@ class Checker(wiring.Component):
         op = Signal(len(code))
         src = Signal(WIDTHS["src"])
         tile = Signal(WIDTHS["operand"])
-        on_chip = Signal()  # the weights must be on the chip
+        backwards = Signal()
+        stores = Signal()
         depth = Signal(range(self.config.loops + 1))  # open loops
         halts = Signal()  # the last instruction is an unconditional HALT
         left = Signal(WIDTHS["n_src"])  # source groups whose tiles are left to add
         m.d.comb += self.closed.eq(halts & (depth == 0))
         span = _SpanSum(m, self.config, self.busy)
-        convolved = geometry.convolved if geometry else Const(0)
-        external = among(op, *synaptic) & (tile >= self.config.tiles)
-        n_tiles, misplaced = self._external(external, on_chip | convolved, third.n_dst)
+        post: Value = third.n_dst
+        several: Value = Const(0)
+        if geometry and self.config.external:
+            post = Mux(geometry.convolved, geometry.post, post)
+            several = geometry.convolved & geometry.several_rows
+        n_tiles, misplaced = self._external(m, tile, among(op, *synaptic), backwards, stores, post, several)
 
         def refuse() -> None:
             m.d.sync += self.fault.eq(1)
@@ -234,7 +248,12 @@ class Checker(wiring.Component):
                                 halts.eq(among(code, Op.HALT) & (first.mode == 0)),
                             ]
                             if self.config.external:
-                                m.d.sync += on_chip.eq(self._on_chip(code, first.mode))
+                                learn = among(code, Op.LEARN) if self.config.self_attention else Const(0)
+                                assert SourceMode.COLUMN.value == LearnMode.STORE.value == 1
+                                m.d.sync += [
+                                    backwards.eq(among(code, Op.DRIVE, Op.GATHER) & first.mode[0]),
+                                    stores.eq(learn & first.mode[0]),
+                                ]
                         with m.Case(1):
                             m.d.sync += [
                                 self.fault.eq(self._wrong_number(op, second)),
@@ -296,6 +315,8 @@ class Checker(wiring.Component):
             m.submodules.geometry = geometry
             current = Mux(part == 0, among(code, Op.CONVOLVE), among(op, Op.CONVOLVE))
             self._connect(m, geometry, part, current, tile)
+            if self.config.external:
+                m.d.comb += geometry.n_tiles.eq(n_tiles)
         return m
 
     def _connect(
@@ -350,6 +371,11 @@ class GeometryChecker(wiring.Component):
         Held until ``wrong`` or ``valid``: check the instruction whose last word is ``word``.
     tile : In(16)
         First tile of the instruction.
+    n_tiles : In(17)
+        With external weights: the tile after those of the instruction must not be beyond this one.
+    post, several_rows : Out, Out(1)
+        With external weights, of the last CONVOLVE: groups of a position of ``post``; its kernel has more
+        than one row.
     wrong, valid : Out(1)
         Strobes.
     """
@@ -362,6 +388,9 @@ class GeometryChecker(wiring.Component):
     convolved: Signal
     check: Signal
     tile: Signal
+    n_tiles: Signal
+    post: Signal
+    several_rows: Signal
     wrong: Signal
     valid: Signal
 
@@ -377,6 +406,11 @@ class GeometryChecker(wiring.Component):
                 "convolved": Out(1),
                 "check": In(1),
                 "tile": In(WIDTHS["operand"]),
+                **(
+                    {"n_tiles": In(17), "post": Out(WIDTHS["n_dst"]), "several_rows": Out(1)}
+                    if config.external
+                    else {}
+                ),
                 "wrong": Out(1),
                 "valid": Out(1),
             }
@@ -435,6 +469,10 @@ class GeometryChecker(wiring.Component):
         kernel_rows, kernel_columns = spec["kernel_rows"], spec["kernel_columns"]
         pre, post, stride = spec["pre"], spec["post"], spec["stride"]
         zero = Const(0)
+        n_tiles: Value | int = self.config.tiles
+        if self.config.external:
+            n_tiles = self.n_tiles
+            m.d.comb += [self.post.eq(post), self.several_rows.eq(kernel_rows != 1)]
         # factors, addend, and the fault condition of the result
         products: list[tuple[Value, Value, Value, Value]] = [
             (rows - 1, stride, kernel_rows, zero),
@@ -445,7 +483,7 @@ class GeometryChecker(wiring.Component):
             (last, post, zero, product != n_post),
             (kernel_rows, kernel_columns, zero, zero),
             (last, pre, zero, zero),
-            (last, post, self.tile, product > self.config.tiles),
+            (last, post, self.tile, product > n_tiles),
         ]
         with m.Switch(at):
             for k, (x, y, addend, wrong) in enumerate(products):

@@ -185,7 +185,9 @@ class Dispatcher(wiring.Component):
         gathers = is_one_of(incoming.op, Op.GATHER)
         executes = ~convolves(incoming) if self.config.convolution else Const(1)
         if self.config.external:
-            executes = executes & ~is_external(incoming, self.config)
+            on_chip = ~is_external(incoming, self.config)
+            executes = executes & on_chip
+            gathers = gathers & on_chip
         other = incoming_state != state
         follows_step = Signal()  # a GATHER from the groups of a STEP
         runs_ahead = Signal()

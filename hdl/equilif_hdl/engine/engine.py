@@ -311,12 +311,21 @@ class Engine(wiring.Component):
     ) -> None:
         """Put the mover between scanner and walker."""
         ins = dispatcher.instruction
+        column = by_column(ins, self.config)
+        run: Value = ins.n_dst
+        run_tile: Value = ins.n_src
+        if self.config.convolution:
+            run, run_tile = walker.steps.run, walker.steps.run_tile
+            m.d.comb += mover.steps.eq(walker.steps)
         m.d.sync += mover.external.eq(is_external(ins, self.config))
         connect(m, mover.rows, lanes.rows)
         m.d.comb += [
             mover.begin.eq(dispatcher.start),
             mover.learning.eq(dispatcher.is_learn),
-            mover.n_dst.eq(ins.n_dst),
+            mover.backwards.eq(column),
+            mover.tile.eq(ins.operand),
+            mover.row_length.eq(Mux(column, run_tile, run)),
+            mover.row_groups.eq(run),
             mover.walked.eq(walker.last),
             mover.idle.eq(~walker.busy & lanes.empty),
             mover.i.p.eq(scanner.o.p),

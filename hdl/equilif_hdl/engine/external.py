@@ -1,9 +1,12 @@
 """Mover: fetches rows of external weights from the SDRAM into the window on the chip, and writes them back.
 
-    i: events --> [ slots ] --> burst of the row --> sdram
-                     |          words of the row <-- sdram
-                     |                   '--> rows: weights of the window
-    o: events <------+-- when the row is there, with the tile of its slot
+    i: events --> [ targets ] --> [ slots ] --> burst of the row --> sdram
+                                     |          words of the row <-- sdram
+                                     |                   '--> rows: weights of the window
+    o: events <----------------------+-- when the row is there, with the tile of its slot
+
+    i: events, backwards --> rows of all weights --> sdram
+    o: events <--------- when all are in the window
 
     rows: weights --> [ queue ] --> sdram         after LEARN
     host: elements <--> sdram                     while the engine is idle
@@ -16,16 +19,19 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from amaranth import Array, Cat, Module, Mux, Signal
+from amaranth import Array, Cat, Const, Module, Mux, Signal
 from amaranth.hdl import Value
 from amaranth.lib import fifo, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from equilif_golden.blocks.plasticity import DITHER_DESTINATION, DITHER_WIDTH
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.isa import SLOTS
+from equilif_hdl.engine.geometry import Steps, steps
 from equilif_hdl.engine.isa import (
     Event,
     event,
+    event_tile_bits,
     group_bits,
     lane_bits,
     tile_bits,
@@ -74,6 +80,54 @@ class RowPort(wiring.Signature):
         )
 
 
+class _Block:
+    """All weights of an instruction, row after row, into the last tiles on the chip."""
+
+    def __init__(self, config: EngineConfig):
+        self.config = config
+        self.fetching = Signal(name="block_fetching")
+        self.complete = Signal(name="block_complete")
+        self.requested = Signal(name="block_requested")  #: the present request is the last one
+        self.fetched = Signal(name="block_fetched")  #: a row is in the window
+        #: where the next row is written
+        self.tile = Signal(tile_bits(config), name="block_tile")
+        self.e = Signal(lane_bits(config), name="block_e")
+        #: from an external tile to that in the window
+        self.offset = Signal(tile_bits(config), name="block_offset")
+
+    def add(self, m: Module, mover: Mover, starts: Value, accepted: Value) -> None:
+        """Counters of the rows.  ``starts``: the first event is there.  ``accepted``: a request is."""
+        n_tiles = Signal(tile_bits(self.config) + 1)
+        base = Signal.like(self.tile)
+        e = Signal.like(self.e)  # of the next request
+        unrequested = Signal.like(mover.row_groups)  # groups of rows
+        unfetched = Signal.like(mover.row_groups)
+        last = self.config.lanes - 1
+        m.d.comb += self.requested.eq((unrequested == 1) & (e == last))
+        m.d.sync += [
+            n_tiles.eq(mover.row_length * mover.row_groups),
+            base.eq(self.config.tiles - n_tiles),
+            self.offset.eq(base - mover.tile),
+        ]
+        with m.If(starts):
+            m.d.sync += [
+                self.fetching.eq(1),
+                self.tile.eq(base),
+                unrequested.eq(mover.row_groups),
+                unfetched.eq(mover.row_groups),
+            ]
+        with m.If(self.fetching & accepted):
+            m.d.sync += [e.eq(e + 1), unrequested.eq(unrequested - (e == last))]
+        with m.If(self.fetched):
+            m.d.sync += self.e.eq(self.e + 1)
+            with m.If(self.e == last):
+                m.d.sync += [self.tile.eq(self.tile + mover.row_length), unfetched.eq(unfetched - 1)]
+                with m.If(unfetched == 1):
+                    m.d.sync += [self.fetching.eq(0), self.complete.eq(1)]
+        with m.If(mover.begin):
+            m.d.sync += self.complete.eq(0)
+
+
 class Mover(wiring.Component):
     """Members
     -------
@@ -84,9 +138,13 @@ class Mover(wiring.Component):
     begin : In(1)
         An instruction begins; its first row has slot 0.
     external : In(1)
-        The instruction goes through external weights; held as are the next two.
-    learning, n_dst : In(1), In
-        It is LEARN; its number of destination groups.
+        The instruction goes through external weights; held as are the next members.
+    learning, backwards : In(1)
+        It is LEARN; its sources are columns.
+    tile, row_length, row_groups : In
+        Its first tile; destination groups of a row; backwards: number of rows / P.
+    steps : In(steps)
+        With ``convolution``: its address steps, from equilif_hdl.engine.geometry.
     walked : In(1)
         The walker issues the last command of an event.
     idle : In(1)
@@ -109,7 +167,11 @@ class Mover(wiring.Component):
     begin: Signal
     external: Signal
     learning: Signal
-    n_dst: Signal
+    backwards: Signal
+    tile: Signal
+    row_length: Signal
+    row_groups: Signal
+    steps: Steps
     walked: Signal
     idle: Signal
     i: Stream[Event]
@@ -140,7 +202,11 @@ class Mover(wiring.Component):
                 "begin": In(1),
                 "external": In(1),
                 "learning": In(1),
-                "n_dst": In(group_bits(config) + 1),
+                "backwards": In(1),
+                "tile": In(event_tile_bits(config)),
+                "row_length": In(group_bits(config) + 1),
+                "row_groups": In(group_bits(config) + 1),
+                **({"steps": In(steps(config))} if config.convolution else {}),
                 "walked": In(1),
                 "idle": In(1),
                 "i": In(stream.Signature(event(config))),
@@ -167,32 +233,54 @@ class Mover(wiring.Component):
         requests_row = Signal()
         row = Signal.like(request.p.address)  # of the last event
         released = Signal()  # a slot is free again
-        accepts = self.i.valid & self.i.ready & self.external
+        takes = Signal()  # a target of the event is accepted
+        target, last_target = self._targets(m, takes) if self.config.convolution else ({}, Const(1))
+        tile = target.get("tile", self.i.p.tile)
         events = Array(signal_of(event(self.config), name=f"event_{k}") for k in range(SLOTS))
         slot = Signal(range(SLOTS))  # of the next event
-        m.d.comb += self.busy.eq(used != 0)
+        block = _Block(self.config)
+        m.d.comb += self.busy.eq((used != 0) | block.fetching)
         m.d.sync += self.go.eq(self.restarted)
-        m.d.sync += used.eq(used + accepts - released)
-        with m.If(accepts):
-            number = (self.i.p.tile << lane_bits(self.config)) + self.i.p.e * self.n_dst
+        m.d.sync += used.eq(used + takes - released)
+        shift = (parts - 1).bit_length()
+        starts = self.external & self.backwards & self.i.valid & ~block.fetching & ~block.complete
+        with m.If(takes):
+            number = (tile << lane_bits(self.config)) + self.i.p.e * self.row_length
             m.d.sync += [
                 events[slot].eq(self.i.p),
-                slot.eq(slot + 1),
-                row.eq(number << (parts - 1).bit_length()),
+                *(events[slot][name].eq(value) for name, value in target.items()),
+                slot.eq(Mux(self.learning, 0, slot + 1)),
+                row.eq(number << shift),
                 requests_row.eq(1),
             ]
-        with m.Elif(request.ready):
-            m.d.sync += requests_row.eq(0)
+        with m.Elif(starts):
+            m.d.sync += [row.eq(self.tile << (lane_bits(self.config) + shift)), requests_row.eq(1)]
+        with m.Elif(requests_row & request.ready):
+            m.d.sync += requests_row.eq(block.fetching & ~block.requested)
+            with m.If(block.fetching):
+                m.d.sync += row.eq(row + (self.row_length << shift))
         with m.If(self.begin):
             m.d.sync += slot.eq(0)
-        free = used < Mux(self.learning, 1, SLOTS)
-        m.d.comb += self.i.ready.eq(Mux(self.external, free & ~requests_row, self.o.ready))
+        free = (used < Mux(self.learning, 1, SLOTS)) & ~requests_row
+        m.d.comb += [
+            takes.eq(self.i.valid & self.external & ~self.backwards & free),
+            self.i.ready.eq(
+                Mux(
+                    self.external,
+                    Mux(self.backwards, block.complete & self.o.ready, free & last_target),
+                    self.o.ready,
+                )
+            ),
+        ]
         windows = [Signal(tile_bits(self.config), name=f"window_{k}") for k in range(SLOTS)]
-        m.d.sync += [window.eq(self.config.tiles - (k + 1) * self.n_dst) for k, window in enumerate(windows)]
-        stores = self._store(m, released, Array(windows), events)
-        self._fetch(m, Array(windows), events)
+        m.d.sync += [
+            window.eq(self.config.tiles - (k + 1) * self.row_length) for k, window in enumerate(windows)
+        ]
+        block.add(m, self, starts, requests_row & request.ready)
+        stores = self._store(m, released, windows[0], events[0])
+        self._fetch(m, Array(windows), events, block)
         with m.If(self.busy):
-            length = self.n_dst * parts - 1
+            length = self.row_length * parts - 1
             m.d.comb += [
                 request.valid.eq(requests_row | stores),
                 request.p.address.eq(row),
@@ -203,50 +291,94 @@ class Mover(wiring.Component):
             self._host(m)
         return m
 
-    def _fetch(self, m: Module, windows: Array[Signal], events: Array[Event]) -> None:
+    def _targets(self, m: Module, takes: Value) -> tuple[dict[str, Value], Value]:
+        """Targets of the present event, one after the other, in the order of the walker's loops.
+
+        Returns the fields of an event for the present target only, and whether it is the last one.
+        """
+        steps = self.steps
+        source = self.i.p
+        inside = Signal()  # a target of the event is taken
+        columns_left = Signal.like(source.columns)
+        rows_left = Signal.like(source.rows)
+        columns = Mux(inside, columns_left, source.columns)
+        rows = Mux(inside, rows_left, source.rows)
+        last_column = columns == 1
+        last = last_column & (rows == 1)
+        with m.If(takes):
+            m.d.sync += [
+                inside.eq(~last),
+                columns_left.eq(Mux(last_column, source.columns, columns - 1)),
+                rows_left.eq(rows - last_column),
+            ]
+        target: dict[str, Value] = {}
+        for name, to_column, to_row in (
+            ("tile", -steps.x_back, -steps.y_back),
+            ("dither", Const(DITHER_DESTINATION, DITHER_WIDTH), steps.row_dither),
+            ("first", self.row_length, steps.row_group),
+        ):
+            start: Value = source[name]
+            following = Signal.like(start, name=f"next_{name}")
+            row_start = Signal.like(start, name=f"row_{name}")
+            target[name] = here = Mux(inside, following, start)
+            row = Mux(inside, row_start, start)
+            with m.If(takes):
+                with m.If(last_column):
+                    m.d.sync += [each.eq(row + to_row) for each in (following, row_start)]
+                with m.Else():
+                    m.d.sync += [following.eq(here + to_column), row_start.eq(row)]
+        return target | {"columns": Const(1), "rows": Const(1), "new_position": Const(0)}, last
+
+    def _fetch(self, m: Module, windows: Array[Signal], events: Array[Event], block: _Block) -> None:
         """Words of the rows into the window, and events to the walker."""
         p = self.config.lanes
         rows = self.rows
         r = self.sdram.r
         parts = self.config.sdram_words
         slot = Signal(range(SLOTS))  # of the row that is fetched
-        k = Signal.like(self.n_dst)  # groups of it that are there
+        k = Signal.like(self.row_length)  # groups of it that are there
         part = Signal(range(parts))
         words = Signal(16 * p)  # of a group; the last one is the high one
         word = Cat(words, r.payload)[-16 * p :]
         fetched = Signal()  # the row is complete
         num_fetched = Signal(range(SLOTS + 1))  # rows whose events are not handed on
         handed_slot = Signal(range(SLOTS))
-        hands_on = self.external & self.o.valid & self.o.ready
+        hands_on = self.external & ~self.backwards & self.o.valid & self.o.ready
         m.d.comb += r.ready.eq(1)
         m.d.sync += rows.write.eq(0)
         with m.If(self.busy & r.valid):
             m.d.sync += [words.eq(word), part.eq(Mux(part == parts - 1, 0, part + 1))]
             with m.If(part == parts - 1):
-                m.d.comb += fetched.eq(k == self.n_dst - 1)
+                m.d.comb += fetched.eq(k == self.row_length - 1)
                 m.d.sync += [
                     rows.write.eq(1),
                     rows.w_data.eq(word),
-                    rows.tile.eq(windows[slot] + k),
-                    rows.e.eq(events[slot].e),
+                    rows.tile.eq(Mux(block.fetching, block.tile, windows[slot]) + k),
+                    rows.e.eq(Mux(block.fetching, block.e, events[slot].e)),
                     k.eq(Mux(fetched, 0, k + 1)),
-                    slot.eq(slot + fetched),
+                    slot.eq(slot + (fetched & ~self.learning)),
                 ]
+        m.d.comb += block.fetched.eq(fetched & block.fetching)
         m.d.sync += [
-            num_fetched.eq(num_fetched + fetched - hands_on),
-            handed_slot.eq(handed_slot + hands_on),
+            num_fetched.eq(num_fetched + (fetched & ~block.fetching) - hands_on),
+            handed_slot.eq(handed_slot + (hands_on & ~self.learning)),
         ]
         with m.If(self.begin):
             m.d.sync += [slot.eq(0), handed_slot.eq(0)]
         m.d.comb += [self.o.p.eq(self.i.p), self.o.valid.eq(self.i.valid)]
-        with m.If(self.external):
+        with m.If(self.external & self.backwards):
+            m.d.comb += [
+                self.o.p.tile.eq(self.i.p.tile + block.offset),
+                self.o.valid.eq(self.i.valid & block.complete),
+            ]
+        with m.Elif(self.external):
             m.d.comb += [
                 self.o.p.eq(events[handed_slot]),
                 self.o.p.tile.eq(windows[handed_slot]),
                 self.o.valid.eq(num_fetched != 0),
             ]
 
-    def _store(self, m: Module, released: Signal, windows: Array[Signal], events: Array[Event]) -> Value:
+    def _store(self, m: Module, released: Signal, window: Signal, row: Event) -> Value:
         """The row of LEARN back into the SDRAM, after its event has left the lanes; ``released``: done.
 
         Returns whether it is requested.
@@ -256,19 +388,18 @@ class Mover(wiring.Component):
         w = self.sdram.w
         width = self.chip.width
         m.submodules.queue = queue = fifo.SyncFIFO(width=16 * cfg.lanes, depth=QUEUE)
-        slot = Signal(range(SLOTS))
         learns = Signal()  # the event is in walker or lanes
         storing = Signal()
         requested = Signal()
-        k = Signal.like(self.n_dst)  # groups that are read
-        left = Signal.like(self.n_dst)  # groups that are not written
+        k = Signal.like(self.row_length)  # groups that are read
+        left = Signal.like(self.row_length)  # groups that are not written
         part = Signal(range(cfg.sdram_words))
         waiting = Signal(range(QUEUE + 1))  # words in the queue or on the way to it
         reads = Signal()
         takes = Signal()
         last_part = part == cfg.sdram_words - 1
         m.d.comb += [
-            reads.eq(storing & (k != self.n_dst) & (waiting != QUEUE)),
+            reads.eq(storing & (k != self.row_length) & (waiting != QUEUE)),
             queue.w_data.eq(rows.r_data),
             queue.w_en.eq(delayed(m, rows.read, 1 + cfg.registers.weight_read, "read")),
             takes.eq(storing & w.ready & queue.r_rdy),
@@ -276,7 +407,7 @@ class Mover(wiring.Component):
         ]
         m.d.sync += [rows.read.eq(reads), waiting.eq(waiting + reads - queue.r_en)]
         with m.If(reads):
-            m.d.sync += [rows.tile.eq(windows[slot] + k), rows.e.eq(events[slot].e), k.eq(k + 1)]
+            m.d.sync += [rows.tile.eq(window + k), rows.e.eq(row.e), k.eq(k + 1)]
         with m.If(takes):
             m.d.sync += part.eq(Mux(last_part, 0, part + 1))
         with m.If(queue.r_en):
@@ -289,14 +420,12 @@ class Mover(wiring.Component):
             with m.If(self.o.valid & self.o.ready):
                 m.d.sync += learns.eq(1)
             with m.If(learns & self.idle):
-                m.d.sync += [learns.eq(0), storing.eq(1), requested.eq(0), k.eq(0), left.eq(self.n_dst)]
+                m.d.sync += [learns.eq(0), storing.eq(1), requested.eq(0), k.eq(0), left.eq(self.row_length)]
             with m.If(queue.r_en & (left == 1)):
                 m.d.comb += released.eq(1)
-                m.d.sync += [storing.eq(0), slot.eq(slot + 1)]
+                m.d.sync += storing.eq(0)
         with m.Else():
-            m.d.comb += released.eq(self.external & self.walked)
-        with m.If(self.begin):
-            m.d.sync += slot.eq(0)
+            m.d.comb += released.eq(self.external & ~self.backwards & self.walked)
         return storing & ~requested & queue.r_rdy
 
     def _host(self, m: Module) -> None:

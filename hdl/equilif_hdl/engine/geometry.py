@@ -32,7 +32,6 @@ from equilif_hdl.engine.isa import (
     by_column,
     event_tile_bits,
     group_bits,
-    tile_bits,
     walk,
 )
 from equilif_hdl.typed import Fields, Layout
@@ -87,7 +86,7 @@ class Steps(Fields):
 
 def steps(config: EngineConfig) -> Layout[Steps]:
     group = group_bits(config)
-    tile = tile_bits(config)
+    tile = event_tile_bits(config)
     return Layout(
         {
             "convolved": 1,
@@ -165,7 +164,7 @@ class Geometry(wiring.Component):
         m = Module()
         cfg = self.config
         group = group_bits(cfg)
-        tile = tile_bits(cfg)
+        tile = event_tile_bits(cfg)
         ins = self.i
         convolved = Signal()  # the previous instruction was CONVOLVE
         pre = Signal(group + 1)

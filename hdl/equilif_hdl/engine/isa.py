@@ -7,7 +7,7 @@ from amaranth import Const, Shape, Value
 from equilif_golden.blocks.plasticity import DITHER_WIDTH
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.geometry import SIDE
-from equilif_golden.engine.isa import FIELDS, ON_STATES, LearnMode, Op, SourceMode, StateMode
+from equilif_golden.engine.isa import FIELDS, ON_STATES, SYNAPTIC, LearnMode, Op, SourceMode, StateMode
 from equilif_hdl.typed import Fields, Layout
 
 
@@ -82,7 +82,7 @@ def on_second(ins: Instruction) -> Value:
 
 def is_external(ins: Instruction, config: EngineConfig) -> Value:
     """The instruction goes through external weights."""
-    return is_one_of(ins.op, Op.DRIVE, Op.LEARN) & (ins.operand.as_unsigned() >= config.tiles)
+    return is_one_of(ins.op, *sorted(SYNAPTIC)) & (ins.operand.as_unsigned() >= config.tiles)
 
 
 def by_minus(ins: Instruction, config: EngineConfig) -> Value:

@@ -29,10 +29,10 @@ from equilif_golden.engine.isa import (
     Number,
     Op,
     Operand,
-    SourceMode,
     Span,
     Tiles,
     field_range,
+    window_tiles,
 )
 from equilif_golden.fixed import Raw
 
@@ -121,15 +121,23 @@ def random_instruction(
             size = getattr(config, operand.memory)
             fields[operand.first] = random_place(rng, fields[operand.n], size)
         else:
-            n = fields["n_src"] * fields["n_dst"]
-            external = config.external and op in (Op.DRIVE, Op.LEARN) and n <= config.external.tiles
-            if config.external and external and rng.random() < 0.6:
-                fields |= operand.fields(config.tiles + random_place(rng, n, config.external.tiles))
-                wrong = LearnMode.STORE if op == Op.LEARN else SourceMode.COLUMN
-                fields["mode"] &= ~wrong
-            else:
-                fields |= operand.fields(random_place(rng, n, config.tiles))
+            shape = Geometry(fields["n_src"], fields["n_dst"], 1, 1, 1, 1, 1)
+            fields |= _random_tile(rng, config, operand, Instruction(**fields), shape)
     return Instruction(**fields)
+
+
+def _random_tile(
+    rng: np.random.Generator, config: EngineConfig, operand: Tiles, i: Instruction, shape: Geometry
+) -> dict[str, int]:
+    """Fields of the first tile, and the mode if that is an external one."""
+    window = window_tiles(shape, backwards=i.backwards)
+    fits = config.external and shape.tiles <= config.external.tiles and window <= config.tiles
+    if config.external and fits and rng.random() < 0.6:
+        mode = i.mode & ~LearnMode.STORE if i.op == Op.LEARN else i.mode
+        return operand.fields(config.tiles + random_place(rng, shape.tiles, config.external.tiles)) | {
+            "mode": int(mode)
+        }
+    return operand.fields(random_place(rng, shape.tiles, config.tiles))
 
 
 def random_geometry(
@@ -167,13 +175,15 @@ def random_convolution(rng: np.random.Generator, config: EngineConfig) -> list[I
     sizes = {name: getattr(config, o.memory) for name, o in spans.items() if isinstance(o, Span)}
     pre, post = ("groups", "sources") if i.backwards else ("sources", "groups")
     geometry = random_geometry(rng, sizes[pre], sizes[post], config.tiles)
+    if config.external and i.backwards:
+        geometry = geometry._replace(kernel_rows=1)
     n = {pre: geometry.n_pre, post: geometry.n_post}
     fields: dict[str, Any] = {}
     for name, operand in spans.items():
         if isinstance(operand, Span):
             fields |= operand.fields(Groups(random_place(rng, n[name], sizes[name]), n[name]))
         elif isinstance(operand, Tiles):
-            fields |= operand.fields(random_place(rng, geometry.tiles, config.tiles))
+            fields |= _random_tile(rng, config, operand, i, geometry)
     return [Op.CONVOLVE(**geometry._asdict()), replace(i, **fields)]
 
 
@@ -271,7 +281,8 @@ def _limits(
             yield {operand.n: 0}
             yield {operand.first: 0, operand.n: size + 1}
     else:
-        if i.is_external(config):
+        # the tile after the last one on the chip may be an external one
+        if i.is_external(config) or wrong and tiles == 1:
             size = config.all_tiles
         yield operand.fields(size - tiles + wrong)
 
