@@ -147,7 +147,7 @@ class Board:
             chip_name=self.sdram.chip_name,
             hz=int(self.clock_hz),
             tiles=self.sdram.weights // p**2,
-            tables=self.config.attention,
+            tables=self.config.attention and 16 * p >= 2 * self.sdram.chip.width,
         )
         config = replace(
             self.config,
