@@ -89,7 +89,7 @@ class SensorBoard:
         assert board.adc is not None
         self.adc = replace(board.adc, clock_hz=CLOCK_HZ, rate_hz=RATE_HZ)
         self.board = SimulatedBoard(
-            board.config, adc=self.adc, frame_bytes=board.frame_bytes, max_samples=board.max_samples
+            board.config, front_end=self.adc, frame_bytes=board.frame_bytes, max_samples=board.max_samples
         )
         self.client = Client(self.board)
         self.golden = Sensor(self.adc.channels, self.adc.window, self.adc.windows, self.adc.width)

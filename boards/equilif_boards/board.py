@@ -273,8 +273,7 @@ class Shell(Elaboratable):
             max_samples=board.max_samples,
             flash=board.area,
             lookup=board.device.family.lookup,
-            microphone=board.microphone,
-            adc=board.adc,
+            front_end=board.microphone or board.adc,
             sdram=board.sample_memory,
         )
 

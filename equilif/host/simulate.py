@@ -38,7 +38,8 @@ with needs("hdl,boards,sim"):
 
     from equilif.hardware.boards import short
     from equilif_boards import Board
-    from equilif_hdl.front_end.listener import MIN_CLOCK_HZ
+    from equilif_hdl.front_end.listener import MIN_CLOCK_HZ, Microphone
+    from equilif_hdl.front_end.sensor import Adc
     from equilif_sim import board as simulation
     from equilif_sim.flash_chip import check_file
     from equilif_sim.library import BuildFailed
@@ -69,6 +70,11 @@ class Simulated:
         self.area = board.area
         self.link = board.link.for_simulation(board.clock_hz, baud)
         self.udp = None if udp is None else check_int(udp, "udp", 0, 0xFFFF, "port")
+        front_end: Microphone | Adc | None = None
+        if board.microphone:
+            front_end = replace(board.microphone, clock_hz=MIN_CLOCK_HZ, button_divisor=BUTTON_DIVISOR)
+        elif board.adc:
+            front_end = replace(board.adc, clock_hz=SENSOR_CLOCK_HZ, rate_hz=SENSOR_RATE_HZ)
         try:
             self.board = simulation.SimulatedBoard(
                 board.config,
@@ -78,14 +84,7 @@ class Simulated:
                 max_samples=board.max_samples,
                 flash=board.area,
                 flash_file=flash,
-                microphone=(
-                    replace(board.microphone, clock_hz=MIN_CLOCK_HZ, button_divisor=BUTTON_DIVISOR)
-                    if board.microphone
-                    else None
-                ),
-                adc=replace(board.adc, clock_hz=SENSOR_CLOCK_HZ, rate_hz=SENSOR_RATE_HZ)
-                if board.adc
-                else None,
+                front_end=front_end,
                 sdram=board.sample_memory,
             )
         except (BuildFailed, YosysError, ToolNotFound) as e:

@@ -1021,6 +1021,32 @@ def rates_of(c: Code, n: Value, values: Elements, at: Value, flag: Value, out: E
 
 
 @compiled
+def keep_rates(m: Memories, at: Places, rates: I32, j: int, done: int) -> None:
+    """Rates of sample ``j`` after HALT number ``done``."""
+    n = at.n_neurons
+    if done == 1:
+        rates_of(n, m.plus, 0, 0, rates, j * 3 * n)
+    elif done == 2:
+        rates_of(n, m.plus, 0, 0, rates, (j * 3 + 1) * n)
+        rates_of(n, m.minus, at.errors, at.error_flag, rates, (j * 3 + 2) * n)
+
+
+@compiled
+def put_tokens(p: DecodedProgram, m: Memories, at: Places, tokens: TokenRows, j: int) -> None:
+    """Rows of the table of sample ``j``."""
+    rows, present = tokens.rows[tokens.off[j] :], tokens.off[j + 1] - tokens.off[j]
+    put_patterns(p, m, present, m.patterns.shape[1], len(m.table), tokens.table, rows, at.tokens)
+    put_present(m, present, len(m.patterns), at.present)
+
+
+@compiled
+def keep_tokens(p: DecodedProgram, m: Memories, at: Places, tokens: TokenRows, j: int) -> None:
+    """Rows of the table of sample ``j`` after learning."""
+    rows = tokens.rows[tokens.off[j] :]
+    learn_table(p, m, m.registers[PRESENT], m.patterns.shape[1], rows, at.tokens)
+
+
+@compiled
 def execute(
     p: DecodedProgram,
     m: Memories,
@@ -1037,7 +1063,7 @@ def execute(
     Targets are set after the first HALT.  ``start``: first instruction; if it is not 0, the sample in the
     memories goes on.  Returns the instruction after the last one.
     """
-    x, tokens, n = batch.x, batch.tokens, at.n_neurons
+    x = batch.x
     pc = start
     if start == 0:
         measure_regions(p, m)
@@ -1052,10 +1078,8 @@ def execute(
                 put_folded(at.n_inputs, at.fold, x, j * x.shape[1], m, at.inputs)
             else:
                 put_values(at.n_inputs, x, j * at.n_inputs, m, at.inputs)
-            if len(tokens.off):
-                rows, present = tokens.rows[tokens.off[j] :], tokens.off[j + 1] - tokens.off[j]
-                put_patterns(p, m, present, m.patterns.shape[1], len(m.table), tokens.table, rows, at.tokens)
-                put_present(m, present, len(m.patterns), at.present)
+            if len(batch.tokens.off):
+                put_tokens(p, m, at, batch.tokens, j)
         depth = done = 0
         while True:
             t = p.instructions[np.uint64(pc)]  # not counted from the end
@@ -1069,11 +1093,7 @@ def execute(
             if op == HALT:
                 done += 1
                 if len(found.rates):
-                    if done == 1:
-                        rates_of(n, m.plus, 0, 0, found.rates, j * 3 * n)
-                    elif done == 2:
-                        rates_of(n, m.plus, 0, 0, found.rates, (j * 3 + 1) * n)
-                        rates_of(n, m.minus, at.errors, at.error_flag, found.rates, (j * 3 + 2) * n)
+                    keep_rates(m, at, found.rates, j, done)
                 if done == halts:
                     break
                 if done == 1 and len(batch.y):
@@ -1082,8 +1102,7 @@ def execute(
                     put_label(m, batch.labels[j], at.n_outputs, at.target)
             elif op == REPEAT:
                 depth += 1
-                m.loops[depth, 0] = pc
-                m.loops[depth, 1] = t.number
+                m.loops[depth, 0], m.loops[depth, 1] = pc, t.number
             elif op == NEXT:
                 left, settled = m.loops[depth, 1], False
                 if t.mode & EARLY_EXIT:
@@ -1095,11 +1114,10 @@ def execute(
                 else:
                     m.registers[SKIPPED] += left - 1
                     depth -= 1
+            elif op == GATHER and t.by_rows:
+                gather_rows(p, t, m)
             elif op == GATHER:
-                if t.by_rows:
-                    gather_rows(p, t, m)
-                else:
-                    gather(p, t, m)
+                gather(p, t, m)
             elif op == STEP:
                 step(t, m)
             elif op == NUDGE:
@@ -1119,16 +1137,14 @@ def execute(
                 forks = t.source == 0 or m.forked[t.source] == DIFFERENT
                 if forks and m.forked[t.population] == SAME:
                     fork(p, t, m)
+            elif op == DRIVE and t.by_rows:
+                drive_rows(t, m)
             elif op == DRIVE:
-                if t.by_rows:
-                    drive_rows(t, m)
-                else:
-                    drive(p, t, m)
+                drive(p, t, m)
+            elif op == LEARN and t.mode & STORE:
+                store(p, t, m)
             elif op == LEARN:
-                if t.mode & STORE:
-                    store(p, t, m)
-                else:
-                    learn(p, t, m)
+                learn(p, t, m)
             elif op == ARGMAX:
                 argmax(t, m)
             elif op == RELAY:
@@ -1136,8 +1152,7 @@ def execute(
             elif op == SOFTMAX:
                 softmax_rows(t, m, EXPONENTIALS)
         if len(m.table) and done == TRAINED:
-            width = m.patterns.shape[1]
-            learn_table(p, m, m.registers[PRESENT], width, tokens.rows[tokens.off[j] :], at.tokens)
+            keep_tokens(p, m, at, batch.tokens, j)
         found.predictions[k] = m.registers[PREDICTION]
         found.spikes[k] = m.registers[SPIKES]
         found.steps[k] = at.free - at.window * m.registers[SKIPPED]

@@ -45,9 +45,9 @@ class Top(wiring.Component):
     active, fault : Out(1)
         With ``flash``: the standalone trainer is active; it stopped with a fault.
     microphone : Out(equilif_hdl.front_end.listener.PINS), in_word : Out(1)
-        With ``microphone``: its pins and answers; a word is in progress.
+        With a Microphone: its pins and answers; a word is in progress.
     sensor : Out(equilif_hdl.front_end.sensor.PINS)
-        With ``adc``: its pins and answers.
+        With an Adc: its pins and answers.
     sdram : Out(equilif_hdl.sdram.SdramPins)
         With ``sdram``, or with external weights, to which the transport leaves time: no UDP.
 
@@ -56,8 +56,8 @@ class Top(wiring.Component):
     ``flash``: flash area of the standalone trainer; ``sdram``: its cache, see
     equilif_hdl.link.flash_cache.
     ``idle_timeout_bits``: see equilif_hdl.link.standalone.StandaloneTrainer.  ``lookup``: see
-    equilif_hdl.link.identity.IdentityRom.  ``microphone``: front end with a live controller; with
-    ``flash`` it has lessons.  ``adc``: the same of a sensor; excludes ``microphone`` and ``flash``.
+    equilif_hdl.link.identity.IdentityRom.  ``front_end``: that of a Microphone, with a live
+    controller, and with ``flash`` with lessons; or of an Adc, which excludes ``flash``.
     """
 
     pins: Interface
@@ -83,19 +83,18 @@ class Top(wiring.Component):
         flash: Area | None = None,
         idle_timeout_bits: int = IDLE_TIMEOUT_BITS,
         lookup: LutPrimitive | None = None,
-        microphone: Microphone | None = None,
-        adc: Adc | None = None,
+        front_end: Microphone | Adc | None = None,
         sdram: ClockedSdram | None = None,
     ):
-        if adc and (flash or microphone):
-            raise ValueError(
-                "a design with an ADC has neither standalone trainer nor microphone: leave them out"
-            )
-        if config.external and (flash or microphone or adc):
+        microphone = front_end if isinstance(front_end, Microphone) else None
+        adc = front_end if isinstance(front_end, Adc) else None
+        if adc and flash:
+            raise ValueError("a design with an ADC has no standalone trainer: leave one of them out")
+        if config.external and (flash or front_end):
             raise ValueError(
                 "a design with external weights has neither standalone trainer nor front end: leave them out"
             )
-        if sdram and (not flash or microphone):
+        if sdram and (not flash or front_end):
             raise ValueError(
                 "an SDRAM for samples belongs to a standalone trainer without front end: leave it out"
             )

@@ -196,8 +196,7 @@ class SimulatedBoard:
         flash_file: Path | None = None,
         idle_timeout_bits: int = IDLE_TIMEOUT_BITS,
         build_id: int | None = None,
-        microphone: Microphone | None = None,
-        adc: Adc | None = None,
+        front_end: Microphone | Adc | None = None,
         sdram: ClockedSdram | None = None,
     ):
         """``build_id``: default: a hash of the sources and sizes of the design.  ``flash_file``: file of the
@@ -211,13 +210,11 @@ class SimulatedBoard:
         }
         if flash is not None:
             arguments |= {"flash": flash, "idle_timeout_bits": idle_timeout_bits}
-        if microphone is not None:
-            arguments["microphone"] = microphone
-        if adc is not None:
-            arguments["adc"] = adc
+        if front_end is not None:
+            arguments["front_end"] = front_end
         if sdram is not None:
             arguments["sdram"] = sdram
-        self.adc = adc
+        self.adc = front_end if isinstance(front_end, Adc) else None
         ingredients = [*_sources(), repr(config), repr(arguments), repr(build_id), self.variant]
         key = hashlib.sha256("\0".join(ingredients).encode()).hexdigest()[:16]
         self.transport = transport
@@ -225,8 +222,7 @@ class SimulatedBoard:
         self.build_id = int(key[:8], 16) if build_id is None else build_id
         driver = DRIVER.replace("LINK_PEER", f"const uint8_t END = {END};\n{link_peer(transport)}")
         driver = driver.replace("CHIP", NO_CHIP if flash is None else CHIP)
-        model = self._source_of_sound(microphone) if adc is None else adc_model(adc)
-        driver = driver.replace("MICROPHONE", model)
+        driver = driver.replace("MICROPHONE", self._source(front_end))
         driver = driver.replace("VIOLATION", "b->top->violation" if sdram or config.external else "0")
         text = cache_dir() / "verilog" / f"{key}.v"  # elaboration takes seconds
         if not is_stored(text):
@@ -254,9 +250,11 @@ class SimulatedBoard:
         top = Top(self.config, **arguments)
         return WithSdram(top, top.sdram_type) if top.sdram_type else top
 
-    def _source_of_sound(self, microphone: Microphone | None) -> str:
-        """C++ of the microphone."""
-        return NO_MICROPHONE if microphone is None else microphone_model(microphone)
+    def _source(self, front_end: Microphone | Adc | None) -> str:
+        """C++ of the microphone or ADC."""
+        if isinstance(front_end, Adc):
+            return adc_model(front_end)
+        return NO_MICROPHONE if front_end is None else microphone_model(front_end)
 
     def _compiled(self, text: str, driver: str) -> Path:
         return compiled("board", text, driver)

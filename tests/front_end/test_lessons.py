@@ -573,7 +573,7 @@ def test_sound_and_button_at_the_pins():
     """A long press and a word at the pins of the complete board, against the golden front end and model."""
     divisor = 500
     microphone = Microphone("pdm", MIN_CLOCK_HZ, divisor)
-    rtl = SimulatedBoard(CONFIG, flash=AREA, microphone=microphone, build_id=0, frame_bytes=2048)
+    rtl = SimulatedBoard(CONFIG, flash=AREA, front_end=microphone, build_id=0, frame_bytes=2048)
     content = uploaded()
     rtl.flash[AREA.first * BLOCK : AREA.first * BLOCK + AREA.size] = content
     rtl.work()

@@ -66,7 +66,7 @@ def test_board_equals_golden():
     """Words are rejected without a network; then classified and learned.  A click, an overload, an invalid
     label and a lost microphone change nothing.  Tokens and weights are compared, too.
     """
-    board = SimulatedBoard(CONFIG, microphone=Microphone("pdm", MIN_CLOCK_HZ), build_id=0, frame_bytes=2048)
+    board = SimulatedBoard(CONFIG, front_end=Microphone("pdm", MIN_CLOCK_HZ), build_id=0, frame_bytes=2048)
     client = Client(board, timeout=0.05)
     device = Device(CONFIG)
     engines = client, device.engine
@@ -116,7 +116,7 @@ def test_lesson_equals_golden():
     """The host reads words of the board and adds a class; the board learns as the golden kernel does, and
     then hears the new class.
     """
-    board = SimulatedBoard(CONFIG, microphone=Microphone("pdm", MIN_CLOCK_HZ), build_id=0, frame_bytes=2048)
+    board = SimulatedBoard(CONFIG, front_end=Microphone("pdm", MIN_CLOCK_HZ), build_id=0, frame_bytes=2048)
     weights = NETWORK.initial_weights(seed=2)
     known = SimpleNamespace(
         saved=SimpleNamespace(network=NETWORK, weights=weights),

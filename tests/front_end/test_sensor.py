@@ -93,7 +93,7 @@ class SensorBoard:
     """
 
     def __init__(self):
-        self.board = SimulatedBoard(CONFIG, adc=ADC, build_id=0, max_samples=1)
+        self.board = SimulatedBoard(CONFIG, front_end=ADC, build_id=0, max_samples=1)
         self.client = Client(self.board)
         self.golden = Sensor(CHANNELS, WINDOW, WINDOWS, WIDTH)
         self.idle = 0  #: readings of all channels that were not played

@@ -95,11 +95,11 @@ def test_ports_are_annotated(monkeypatch):
     designs += [Top(DEEP, transport=TRANSPORTS["uart"], flash=Area(1, 2)), AxiEngine(DEEP)]
     wide = dataclasses.replace(CONFIG, value_groups=64)
     designs += [
-        Top(wide, transport=TRANSPORTS["uart"], microphone=Microphone(k, 16_000_000), flash=flash)
+        Top(wide, transport=TRANSPORTS["uart"], front_end=Microphone(k, 16_000_000), flash=flash)
         for k, flash in itertools.product(KINDS, (None, Area(1, 2)))
     ]
     adc = Adc(channels=8, window=4, windows=2, rate_hz=100, sck_hz=1_000_000, clock_hz=16_000_000)
-    designs += [Top(wide, transport=TRANSPORTS["uart"], adc=adc)]
+    designs += [Top(wide, transport=TRANSPORTS["uart"], front_end=adc)]
     designs += [SdramController(CHIP, CHIP.timing(90_000_000)), MemoryTest(CHIP, retention=2)]
     designs += [Top(EXTERNAL, transport=TRANSPORTS["uart"])]
     sdram = ClockedSdram(CHIP.name, 90_000_000)

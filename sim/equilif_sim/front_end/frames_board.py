@@ -26,6 +26,7 @@ from equilif_hdl.engine.engine import Engine
 from equilif_hdl.front_end.listener import MIN_CLOCK_HZ, Microphone
 from equilif_hdl.front_end.live import LABEL_BITS, Live, WordSource
 from equilif_hdl.front_end.segmentation import Segmentation
+from equilif_hdl.front_end.sensor import Adc
 from equilif_hdl.link.flash import FlashPins
 from equilif_hdl.link.host import Host
 from equilif_hdl.link.transport import Transport
@@ -171,13 +172,13 @@ class FramesBoard(SimulatedBoard):
 
     def __init__(self, config: EngineConfig, flash: Area, **arguments: Any):
         microphone = Microphone("pdm", MIN_CLOCK_HZ)
-        super().__init__(config, flash=flash, microphone=microphone, build_id=0, **arguments)
+        super().__init__(config, flash=flash, front_end=microphone, build_id=0, **arguments)
 
     def _design(self, **arguments: Any) -> FramesTop:
-        del arguments["microphone"]
+        del arguments["front_end"]
         return FramesTop(self.config, **arguments)
 
-    def _source_of_sound(self, microphone: Microphone | None) -> str:
+    def _source(self, front_end: Microphone | Adc | None) -> str:
         return FRAMES.replace("GAP", str(GAP))
 
     def hear(self, codes: Raw) -> bytes:
