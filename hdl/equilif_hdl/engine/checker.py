@@ -36,6 +36,7 @@ from equilif_golden.engine.isa import (
     SourceMode,
     Span,
 )
+from equilif_hdl.typed import Assign
 
 WIDTHS = {name: width for name, width, _ in FIELDS}
 
@@ -175,21 +176,24 @@ class Checker(wiring.Component):
         self,
         m: Module,
         tile: Value,
-        synaptic: Value,
+        external: Value,
         backwards: Value,
         stores: Value,
         post: Value,
-        several: Value,
+        geometry: GeometryChecker | None,
     ) -> tuple[Value, Value]:
         """Tiles that an instruction may use; whether its weights are external and must be on the chip, or do
         not fit the window.
 
-        ``post``: groups of a row of weights.  ``several``: it has more than one row of a kernel.
+        ``post``: groups of a row of weights, if they are dense.
         """
         tiles, all_tiles = self.config.tiles, self.config.all_tiles
         if not self.config.external:
             return Const(tiles), Const(0)
-        external = synaptic & (tile >= tiles)
+        several: Value = Const(0)  # it has more than one row of a kernel
+        if geometry:
+            post = Mux(geometry.convolved, geometry.post, post)
+            several = geometry.convolved & geometry.several_rows
         end = tile + tiles  # of a block that fits the window
         n_tiles = Signal(17)
         block = external & backwards & (end < all_tiles)
@@ -220,12 +224,8 @@ class Checker(wiring.Component):
         left = Signal(WIDTHS["n_src"])  # source groups whose tiles are left to add
         m.d.comb += self.closed.eq(halts & (depth == 0))
         span = _SpanSum(m, self.config, self.busy)
-        post: Value = third.n_dst
-        several: Value = Const(0)
-        if geometry and self.config.external:
-            post = Mux(geometry.convolved, geometry.post, post)
-            several = geometry.convolved & geometry.several_rows
-        n_tiles, misplaced = self._external(m, tile, among(op, *synaptic), backwards, stores, post, several)
+        external = among(op, *synaptic) & (tile >= self.config.tiles)
+        n_tiles, misplaced = self._external(m, tile, external, backwards, stores, third.n_dst, geometry)
 
         def refuse() -> None:
             m.d.sync += self.fault.eq(1)
@@ -248,12 +248,7 @@ class Checker(wiring.Component):
                                 halts.eq(among(code, Op.HALT) & (first.mode == 0)),
                             ]
                             if self.config.external:
-                                learn = among(code, Op.LEARN) if self.config.self_attention else Const(0)
-                                assert SourceMode.COLUMN.value == LearnMode.STORE.value == 1
-                                m.d.sync += [
-                                    backwards.eq(among(code, Op.DRIVE, Op.GATHER) & first.mode[0]),
-                                    stores.eq(learn & first.mode[0]),
-                                ]
+                                m.d.sync += self._modes(code, first.mode, backwards, stores)
                         with m.Case(1):
                             m.d.sync += [
                                 self.fault.eq(self._wrong_number(op, second)),
@@ -314,13 +309,26 @@ class Checker(wiring.Component):
         if geometry:
             m.submodules.geometry = geometry
             current = Mux(part == 0, among(code, Op.CONVOLVE), among(op, Op.CONVOLVE))
-            self._connect(m, geometry, part, current, tile)
-            if self.config.external:
-                m.d.comb += geometry.n_tiles.eq(n_tiles)
+            self._connect(m, geometry, part, current, tile, n_tiles)
         return m
 
+    def _modes(self, code: Value, mode: Value, backwards: Signal, stores: Signal) -> list[Assign]:
+        """Keep what matters to external weights of the mode of an instruction."""
+        assert SourceMode.COLUMN.value == LearnMode.STORE.value == 1
+        learn = among(code, Op.LEARN) if self.config.self_attention else Const(0)
+        return [
+            backwards.eq(among(code, Op.DRIVE, Op.GATHER) & mode[0]),
+            stores.eq(learn & mode[0]),
+        ]
+
     def _connect(
-        self, m: Module, geometry: GeometryChecker, part: Value, convolves: Value, tile: Value
+        self,
+        m: Module,
+        geometry: GeometryChecker,
+        part: Value,
+        convolves: Value,
+        tile: Value,
+        n_tiles: Value | int,
     ) -> None:
         """Drive the inputs of the checker of geometry."""
         m.d.comb += [
@@ -331,6 +339,8 @@ class Checker(wiring.Component):
             geometry.convolves.eq(convolves),
             geometry.tile.eq(tile),
         ]
+        if self.config.external:
+            m.d.comb += geometry.n_tiles.eq(n_tiles)
 
 
 class _SpanSum:
