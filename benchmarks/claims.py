@@ -311,6 +311,7 @@ NETWORKS = {
         "convolutions of 24 and 48 maps",
         16,
         "equilif train mnist --hidden conv:24 --hidden conv:48 --set phases.contrast=phases",
+        "MNIST, convolutions of 24 and 48 maps",
     ),
     "mnist-maps": TrainedNetwork(
         "MNIST",

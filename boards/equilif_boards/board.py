@@ -156,7 +156,8 @@ class Board:
             state_groups=self.sdram.neurons // p,
             value_groups=max(self.config.value_groups, self.sdram.values // p),
         )
-        return replace(self, standalone=False, config=config)
+        state_ram = self.sdram.state_ram or self.state_ram
+        return replace(self, standalone=False, config=config, state_ram=state_ram)
 
     @property
     def sample_memory(self) -> ClockedSdram | None:

@@ -99,7 +99,7 @@ COLORLIGHT_I5 = replace(
         leds=(0, 0),
         excluded_links=("spi",),
     ),
-    sdram=Sdram(chip_name="EM638325", neurons=512),
+    sdram=Sdram(chip_name="EM638325", neurons=1024, tiles=512, state_ram="block"),
     leds=(("led", 0),),
     seed=3,
     loader="colorlight-i5",

@@ -63,7 +63,7 @@ ICEPI_ZERO = replace(
     link=UartLink(baud=3_000_000),
     other_links=(),
     front_end=None,
-    sdram=Sdram(chip_name="W9825G6KH", neurons=512),
+    sdram=Sdram(chip_name="W9825G6KH", neurons=1024, tiles=512, state_ram="block"),
     seed=1,
     loader="icepi-zero",
 )

@@ -21,13 +21,14 @@ class Sdram:
 
     ``chip_name``: with the longest timings of the chips that production runs of the board have.  A design
     with external weights has ``weights`` of them, memory for ``neurons``, for at least ``values``, and on the
-    chip ``tiles``, if they are not those of the board.
+    chip ``tiles`` and neuron state in ``state_ram``, if they are not those of the board.
     """
 
     chip_name: str
     neurons: int
     values: int = 0
     tiles: int | None = None
+    state_ram: str | None = None
     weights: int = 1 << 21
     resource: str = "sdram"
 

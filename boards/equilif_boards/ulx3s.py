@@ -138,7 +138,7 @@ ULX3S_25F = Board(
     flash=FLASH,
     standalone=True,
     frame_bytes=2048,
-    sdram=Sdram(chip_name="IS42S16160", neurons=512),
+    sdram=Sdram(chip_name="IS42S16160", neurons=1024, tiles=512, state_ram="block"),
     config=SMALL,
     network=(784, 56, 10),
     state_ram="distributed",
