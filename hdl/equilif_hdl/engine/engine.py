@@ -317,15 +317,17 @@ class Engine(wiring.Component):
         if self.config.convolution:
             run, run_tile = walker.steps.run, walker.steps.run_tile
             m.d.comb += mover.steps.eq(walker.steps)
-        m.d.sync += mover.external.eq(is_external(ins, self.config))
+        m.d.sync += [
+            mover.external.eq(is_external(ins, self.config)),
+            mover.row_length.eq(Mux(column, run_tile, run)),
+            mover.row_groups.eq(run),
+        ]
         connect(m, mover.rows, lanes.rows)
         m.d.comb += [
             mover.begin.eq(dispatcher.start),
             mover.learning.eq(dispatcher.is_learn),
             mover.backwards.eq(column),
             mover.tile.eq(ins.operand),
-            mover.row_length.eq(Mux(column, run_tile, run)),
-            mover.row_groups.eq(run),
             mover.walked.eq(walker.last),
             mover.idle.eq(~walker.busy & lanes.empty),
             mover.i.p.eq(scanner.o.p),

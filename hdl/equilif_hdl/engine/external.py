@@ -231,7 +231,9 @@ class Mover(wiring.Component):
         request = self.sdram.request
         used = Signal(range(SLOTS + 1))
         requests_row = Signal()
-        row = Signal.like(request.p.address)  # of the last event
+        # first word of P weights of a row: that of row 0 of its tiles, and the distance from there
+        start = Signal.like(request.p.address)
+        distance = Signal(lane_bits(self.config) + len(self.row_length))
         released = Signal()  # a slot is free again
         takes = Signal()  # a target of the event is accepted
         target, last_target = self._targets(m, takes) if self.config.convolution else ({}, Const(1))
@@ -245,20 +247,21 @@ class Mover(wiring.Component):
         shift = (parts - 1).bit_length()
         starts = self.external & self.backwards & self.i.valid & ~block.fetching & ~block.complete
         with m.If(takes):
-            number = (tile << lane_bits(self.config)) + self.i.p.e * self.row_length
+            parts_of_e = (Mux(bit, self.row_length << k, 0) for k, bit in enumerate(self.i.p.e))
             m.d.sync += [
                 events[slot].eq(self.i.p),
                 *(events[slot][name].eq(value) for name, value in target.items()),
                 slot.eq(Mux(self.learning, 0, slot + 1)),
-                row.eq(number << shift),
+                start.eq(tile << lane_bits(self.config)),
+                distance.eq(sum(parts_of_e)),
                 requests_row.eq(1),
             ]
         with m.Elif(starts):
-            m.d.sync += [row.eq(self.tile << (lane_bits(self.config) + shift)), requests_row.eq(1)]
+            m.d.sync += [start.eq(self.tile << lane_bits(self.config)), distance.eq(0), requests_row.eq(1)]
         with m.Elif(requests_row & request.ready):
             m.d.sync += requests_row.eq(block.fetching & ~block.requested)
             with m.If(block.fetching):
-                m.d.sync += row.eq(row + (self.row_length << shift))
+                m.d.sync += start.eq(start + self.row_length)
         with m.If(self.begin):
             m.d.sync += slot.eq(0)
         free = (used < Mux(self.learning, 1, SLOTS)) & ~requests_row
@@ -283,7 +286,7 @@ class Mover(wiring.Component):
             length = self.row_length * parts - 1
             m.d.comb += [
                 request.valid.eq(requests_row | stores),
-                request.p.address.eq(row),
+                request.p.address.eq((start + distance) << shift),
                 request.p.length.eq(length),
                 request.p.is_write.eq(stores),
             ]

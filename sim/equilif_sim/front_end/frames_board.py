@@ -26,7 +26,6 @@ from equilif_hdl.engine.engine import Engine
 from equilif_hdl.front_end.listener import MIN_CLOCK_HZ, Microphone
 from equilif_hdl.front_end.live import LABEL_BITS, Live, WordSource
 from equilif_hdl.front_end.segmentation import Segmentation
-from equilif_hdl.front_end.sensor import Adc
 from equilif_hdl.link.flash import FlashPins
 from equilif_hdl.link.host import Host
 from equilif_hdl.link.transport import Transport
@@ -178,7 +177,7 @@ class FramesBoard(SimulatedBoard):
         del arguments["front_end"]
         return FramesTop(self.config, **arguments)
 
-    def _source(self, front_end: Microphone | Adc | None) -> str:
+    def _source(self, front_end: object) -> str:
         return FRAMES.replace("GAP", str(GAP))
 
     def hear(self, codes: Raw) -> bytes:
