@@ -121,7 +121,7 @@ class LiveBench(wiring.Component):
             work = Signal(5)
             classes = Signal(8, init=KNOWN)
             m.d.sync += work.eq(Mux(lesson.learned | lesson.finish, 20, work - (work != 0)))
-            m.d.sync += ports.finished.eq(ports.finished + (lesson.finish & lesson.valid))
+            m.d.sync += ports.finished.eq(ports.finished + lesson.finish)
             with m.If(lesson.learned):
                 m.d.sync += ports.learned.eq(lesson.label)
                 with m.If(lesson.label == classes):
