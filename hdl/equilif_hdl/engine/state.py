@@ -49,6 +49,8 @@ WRITTEN = {
 }
 #: minimum groups of values for block RAM, which has at least 512 words
 MIN_BLOCK_DEPTH = 128
+#: maximum words of S in distributed RAM: a block RAM is slow, and the scanner needs S in the cycle after its read
+MAX_SPIKE_DEPTH = 256
 
 
 class Ports(NamedTuple):
@@ -185,6 +187,8 @@ class State(wiring.Component):
         # values go to block RAM, unless a block would be nearly empty
         block = by_lane and not self.config.single_port and depth >= MIN_BLOCK_DEPTH
         style = "block" if block else self.state_ram
+        if name == "s" and style == "block" and depth <= MAX_SPIKE_DEPTH:
+            style = "distributed"
         state_ram = m.submodules[f"{name}_memory"] = ram(width, depth, style)
         granularity = width // self.config.lanes if by_lane else None
         return Ports(state_ram.read_port(), state_ram.write_port(granularity=granularity))
