@@ -49,7 +49,7 @@ WRITTEN = {
 }
 #: minimum groups of values for block RAM, which has at least 512 words
 MIN_BLOCK_DEPTH = 128
-#: maximum words of S in distributed RAM: a block RAM is slow, and the scanner needs S in the cycle after its read
+#: maximum words of S in distributed RAM: a block RAM is slow, and the scanner uses S in the cycle of its read
 MAX_SPIKE_DEPTH = 256
 
 
