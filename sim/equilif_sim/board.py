@@ -248,7 +248,8 @@ class SimulatedBoard:
     def _design(self, **arguments: Any) -> Component:
         """The design; its module is named board."""
         top = Top(self.config, **arguments)
-        return WithSdram(top, top.sdram_type) if top.sdram_type else top
+        sdram = arguments.get("sdram") or self.config.external
+        return WithSdram(top, sdram) if sdram else top
 
     def _source(self, front_end: Microphone | Adc | None) -> str:
         """C++ of the microphone or ADC."""
