@@ -295,7 +295,7 @@ class Shell(Elaboratable):
             lights = [hears | top.active, top.link, top.fault] if self.board.standalone else [hears, top.link]
         if self.board.has_adc and self.board.adc_front_end:
             self.board.adc_front_end.join(m, platform, top.sensor)
-        if self.board.sdram and top.sdram_type:
+        if self.board.sdram and top.clocked_sdram:
             self.board.sdram.join(m, platform, top.sdram)
         for (name, number), lit in zip(self.board.leds, lights, strict=False):
             m.submodules[f"{name}_{number}"] = pin = io.Buffer(

@@ -98,7 +98,7 @@ class Top(wiring.Component):
             raise ValueError(
                 "an SDRAM for samples belongs to a standalone trainer without front end: leave it out"
             )
-        clocked_sdram = sdram or config.external
+        self.clocked_sdram = sdram or config.external
         self.config = config
         self.transport = transport
         self.build_id = build_id
@@ -118,7 +118,7 @@ class Top(wiring.Component):
         listening = {"microphone": Out(PINS), "in_word": Out(1)} if microphone else {}
         if adc:
             listening = {"sensor": Out(SENSOR_PINS)}
-        memory = {"sdram": Out(SdramPins(clocked_sdram.chip))} if clocked_sdram else {}
+        memory = {"sdram": Out(SdramPins(self.clocked_sdram.chip))} if self.clocked_sdram else {}
         super().__init__(
             {"pins": Out(transport.pins), "busy": Out(1), "link": Out(1), **standalone, **listening, **memory}
         )

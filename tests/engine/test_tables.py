@@ -145,7 +145,7 @@ def test_table_is_on_the_host_where_it_does_not_fit():
         small = replace(WITH_TABLES, external=replace(WITH_TABLES.external, tiles=tiles))
         assert Compiled(BOTH, small).table == table
     # the changes of 9 heads may exceed a weight of 13 bits
-    populations = tuple(replace(p, size=54, heads=9) if p.name == "q" else p for p in BOTH.populations)
+    populations = tuple(replace(p, size=54, heads=9) if isinstance(p, Relay) else p for p in BOTH.populations)
     for bits, table in ((14, WITH_TABLES.tiles), (13, None)):
         config = replace(narrowed(WITH_TABLES, bits), program_words=2048)
         network = replace(BOTH, populations=populations, numerics=config.numerics)
