@@ -20,6 +20,7 @@ import numpy.typing as npt
 import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
+from llvmlite.binding import llvm_version_info
 from numba import njit
 
 from equilif_golden.blocks.geometry import positions
@@ -53,7 +54,7 @@ from equilif_golden.reference import Reference
 from equilif_golden.samples import one_hot
 from equilif_golden.schedule import Schedule
 from equilif_golden.synapses import FEEDBACK_SCALES
-from equilif_golden.vectors import Code, Elements, Struct, Value, emitted, new_array
+from equilif_golden.vectors import COMPRESSING_LLVM, Code, Elements, Struct, Value, emitted, new_array
 from tests.networks import SCHEDULES, schedules
 
 LANES = (2, 4, 8, 16)
@@ -922,7 +923,12 @@ class Scanned(NamedTuple):
     ranks: npt.NDArray[np.int32]
 
 
-@pytest.mark.parametrize("compresses", [False, True])
+OLD_LLVM = llvm_version_info < COMPRESSING_LLVM
+
+
+@pytest.mark.parametrize(
+    "compresses", [False, pytest.param(True, marks=pytest.mark.skipif(OLD_LLVM, reason="LLVM is too old"))]
+)
 def test_scan_with_and_without_compression(compresses, monkeypatch):
     monkeypatch.setattr(Code, "compresses", compresses)
 

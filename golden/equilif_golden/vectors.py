@@ -18,6 +18,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 from llvmlite import ir
+from llvmlite.binding import llvm_version_info
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
@@ -25,6 +26,8 @@ from numba.extending import intrinsic
 #: elements that may be read and written back beyond the end of an array
 PADDING = 128
 CACHE_LINE = 64
+#: first version of LLVM with llvm.experimental.vector.compress
+COMPRESSING_LLVM = (19, 0, 0)
 BIT, INT, LONG = ir.IntType(1), ir.IntType(32), ir.IntType(64)
 
 
@@ -409,9 +412,9 @@ class Code:
 
     @property
     def compresses(self) -> bool:
-        """Whether the processor has an instruction for :meth:`Value.compressed` of bytes."""
+        """Whether processor and LLVM have an instruction for :meth:`Value.compressed` of bytes."""
         *_, features = self.context.codegen().magic_tuple()
-        return "+avx512vbmi2" in features.split(",")
+        return "+avx512vbmi2" in features.split(",") and llvm_version_info >= COMPRESSING_LLVM
 
     def number(self, value: int, bits: int = 64, lanes: int = 0) -> Value:
         """A constant."""
