@@ -813,7 +813,7 @@ CASES = [
     for argument in e.good
     for k in range(len(e.pool(argument)))
 ]
-#: of the valid values, which take longer, one in so many is tried by default
+#: valid values take longer: by default every fourth is tried
 SHARE = 4
 
 

@@ -28,7 +28,7 @@ from equilif_golden.fixed import VALUE, Fixed
 
 I32 = npt.NDArray[np.int32]
 
-#: instruction of the executor alone: a population gets a second state of its own
+#: instruction that only the executor has: the second state of a population begins as a copy of the first
 FORK = 1 + int(max(Op))
 
 #: most neurons for which GATHER reads dense weights row by row of their transposed copy

@@ -27,8 +27,8 @@ from equilif_golden.engine.activity import NAMES
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.isa import Instruction, assemble, check
 from equilif_golden.engine.memories import memories, word_bits
-from equilif_golden.engine.port import Region, RunResult, readable, writable
-from equilif_golden.engine.tables import SCATTER, RowOp, TableTokens, with_presence
+from equilif_golden.engine.port import Region, RunResult, begin_run, readable, writable
+from equilif_golden.engine.tables import SCATTER, RowOp, TableTokens
 from equilif_golden.extras import needs
 from equilif_golden.fixed import Raw
 from equilif_hdl.engine.engine import Engine
@@ -345,13 +345,7 @@ class VerilatedEngine:
         max_cycles: int = MAX_CYCLES,
     ) -> RunResult:
         """Run the program until HALT; RuntimeError after ``max_cycles``."""
-        if tokens is not None:
-            tokens = tokens.checked(self.config)
-        written = with_presence(write, tokens)
-        if written is not None:
-            self.write(Region.VALUE, *written)
-        if tokens is not None:
-            self.transfer(RowOp.GATHER, tokens)
+        tokens = begin_run(self, write, tokens)
         result = np.zeros(4 + self.config.counters * len(NAMES), np.uint32)
         if self._lib.sim_run(
             self._sim, int(learn), ctypes.c_uint64(max_cycles), result.ctypes.data_as(ctypes.c_void_p)

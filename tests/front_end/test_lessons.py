@@ -535,6 +535,16 @@ def test_rtl_faults():
         boards.compare()
 
 
+def cut_after(boards, codes, cycles):
+    """Cut the power of the board a number of cycles after a word, and start it again."""
+    boards.rtl.listen(frame_bytes(codes))
+    end = boards.rtl.cycles + cycles
+    while boards.rtl.cycles < end:
+        boards.rtl.step(end - boards.rtl.cycles)
+    boards.rtl.cut(0)
+    boards.rtl.work()
+
+
 @verilated
 @pytest.mark.regress
 def test_rtl_power_cuts():
@@ -553,12 +563,7 @@ def test_rtl_power_cuts():
     for cycles in (0, ANSWER_CYCLES, *random.Random(2).sample(range(whole - quiet), 3), whole - quiet):
         boards = Boards(before)
         boards.press(2)
-        boards.rtl.listen(frame_bytes(word(2)))
-        end = boards.rtl.cycles + cycles
-        while boards.rtl.cycles < end:
-            boards.rtl.step(end - boards.rtl.cycles)
-        boards.rtl.cut(0)
-        boards.rtl.work()
+        cut_after(boards, word(2), cycles)
         model = Model.of(boards.content)
         kept = same(model.weights, new)
         assert kept or same(model.weights, old)
@@ -619,16 +624,11 @@ def test_rtl_keeps_words():
     boards.hear(word(50))
     whole = boards.rtl.cycles - first
     boards.compare()
-    heard = len(frame_bytes(word(50))) * 80
-    for cycles in random.Random(4).sample(range(whole - heard), 4):
+    quiet = len(frame_bytes(word(50))) * 80
+    for cycles in random.Random(4).sample(range(whole - quiet), 4):
         boards = Boards(before)
         boards.press(1)
-        boards.rtl.listen(frame_bytes(word(50)))
-        end = boards.rtl.cycles + cycles
-        while boards.rtl.cycles < end:
-            boards.rtl.step(end - boards.rtl.cycles)
-        boards.rtl.cut(0)
-        boards.rtl.work()
+        cut_after(boards, word(50), cycles)
         boards = Boards(boards.content)
         for k in range(2):
             boards.press(2)

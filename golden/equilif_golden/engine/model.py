@@ -45,8 +45,16 @@ from equilif_golden.engine.isa import (
     rows_of,
 )
 from equilif_golden.engine.memories import memories, skips_unchanged
-from equilif_golden.engine.port import Region, RunResult, dither_position, readable, updates_at, writable
-from equilif_golden.engine.tables import SCATTER, RowOp, TableTokens, transfer, with_presence
+from equilif_golden.engine.port import (
+    Region,
+    RunResult,
+    begin_run,
+    dither_position,
+    readable,
+    updates_at,
+    writable,
+)
+from equilif_golden.engine.tables import SCATTER, RowOp, TableTokens, transfer
 from equilif_golden.fixed import Raw, check_bool, saturate, wrap
 
 
@@ -168,13 +176,7 @@ class EngineModel:
         if not self.program:
             raise ValueError("there is no program: load one")
         elements = readable(self.config, Region.VALUE, *read)
-        if tokens is not None:
-            tokens = tokens.checked(self.config)
-        written = with_presence(write, tokens)
-        if written is not None:
-            self.write(Region.VALUE, *written)
-        if tokens is not None:
-            self.transfer(RowOp.GATHER, tokens)
+        tokens = begin_run(self, write, tokens)
         self.spikes = self.accesses = 0
         self.activity[:] = 0
         time = Timekeeper(self.config)

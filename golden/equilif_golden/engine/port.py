@@ -17,7 +17,7 @@ import numpy.typing as npt
 from equilif_golden.blocks.plasticity import DITHER_MASK, DITHER_UPDATE
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.isa import Instruction
-from equilif_golden.engine.tables import TableTokens
+from equilif_golden.engine.tables import RowOp, TableTokens, with_presence
 from equilif_golden.fixed import Raw, check_int, integers
 
 
@@ -173,6 +173,31 @@ class Engine(Protocol):
         from the first element of ``write`` on, for each token; the values follow.  After learning the
         changes of the patterns are added to the rows.
         """
+
+
+class TableEngine(Protocol):
+    """An engine that transfers rows of embedding tables."""
+
+    @property
+    def config(self) -> EngineConfig: ...
+
+    def write(self, region: Region, first: int, data: npt.ArrayLike) -> None: ...
+
+    def transfer(self, op: RowOp, tokens: TableTokens) -> object: ...
+
+
+def begin_run(
+    engine: TableEngine, write: tuple[int, npt.ArrayLike] | None, tokens: TableTokens | None
+) -> TableTokens | None:
+    """Write the values of a run, and gather the rows of its tokens; returns the tokens, checked."""
+    if tokens is not None:
+        tokens = tokens.checked(engine.config)
+    written = with_presence(write, tokens)
+    if written is not None:
+        engine.write(Region.VALUE, *written)
+    if tokens is not None:
+        engine.transfer(RowOp.GATHER, tokens)
+    return tokens
 
 
 @runtime_checkable
