@@ -39,7 +39,7 @@ def rtl():
 
 
 #: clock cycles of :func:`test_cached_flash`, by chip
-CACHED = {"EM638325": 226_407, "IS42S16160": 227_179}
+CACHED = {"EM638325": 226_500, "IS42S16160": 227_228}
 
 
 @pytest.fixture(

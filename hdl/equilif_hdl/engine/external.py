@@ -279,11 +279,12 @@ class Mover(wiring.Component):
         m.d.sync += [
             window.eq(self.config.tiles - (k + 1) * self.row_length) for k, window in enumerate(windows)
         ]
+        length = Signal.like(request.p.length)
+        m.d.sync += length.eq(self.row_length * parts - 1)
         block.add(m, self, starts, requests_row & request.ready)
         stores = self._store(m, released, windows[0], events[0])
         self._fetch(m, Array(windows), events, block)
         with m.If(self.busy):
-            length = self.row_length * parts - 1
             m.d.comb += [
                 request.valid.eq(requests_row | stores),
                 request.p.address.eq((start + distance) << shift),
@@ -340,6 +341,7 @@ class Mover(wiring.Component):
         parts = self.config.sdram_words
         slot = Signal(range(SLOTS))  # of the row that is fetched
         k = Signal.like(self.row_length)  # groups of it that are there
+        last_k = Signal.like(self.row_length)
         part = Signal(range(parts))
         words = Signal(16 * p)  # of a group; the last one is the high one
         word = Cat(words, r.payload)[-16 * p :]
@@ -348,11 +350,11 @@ class Mover(wiring.Component):
         handed_slot = Signal(range(SLOTS))
         hands_on = self.external & ~self.backwards & self.o.valid & self.o.ready
         m.d.comb += r.ready.eq(1)
-        m.d.sync += rows.write.eq(0)
+        m.d.sync += [rows.write.eq(0), last_k.eq(self.row_length - 1)]
         with m.If(self.busy & r.valid):
             m.d.sync += [words.eq(word), part.eq(Mux(part == parts - 1, 0, part + 1))]
             with m.If(part == parts - 1):
-                m.d.comb += fetched.eq(k == self.row_length - 1)
+                m.d.comb += fetched.eq(k == last_k)
                 m.d.sync += [
                     rows.write.eq(1),
                     rows.w_data.eq(word),
@@ -395,7 +397,6 @@ class Mover(wiring.Component):
         storing = Signal()
         requested = Signal()
         k = Signal.like(self.row_length)  # groups that are read
-        left = Signal.like(self.row_length)  # groups that are not written
         part = Signal(range(cfg.sdram_words))
         waiting = Signal(range(QUEUE + 1))  # words in the queue or on the way to it
         reads = Signal()
@@ -413,8 +414,6 @@ class Mover(wiring.Component):
             m.d.sync += [rows.tile.eq(window + k), rows.e.eq(row.e), k.eq(k + 1)]
         with m.If(takes):
             m.d.sync += part.eq(Mux(last_part, 0, part + 1))
-        with m.If(queue.r_en):
-            m.d.sync += left.eq(left - 1)
         with m.If(storing):
             m.d.comb += [w.valid.eq(queue.r_rdy), w.payload.eq(queue.r_data.word_select(part, width))]
             with m.If(queue.r_rdy & self.sdram.request.ready):
@@ -423,8 +422,8 @@ class Mover(wiring.Component):
             with m.If(self.o.valid & self.o.ready):
                 m.d.sync += learns.eq(1)
             with m.If(learns & self.idle):
-                m.d.sync += [learns.eq(0), storing.eq(1), requested.eq(0), k.eq(0), left.eq(self.row_length)]
-            with m.If(queue.r_en & (left == 1)):
+                m.d.sync += [learns.eq(0), storing.eq(1), requested.eq(0), k.eq(0)]
+            with m.If(storing & self.sdram.written):
                 m.d.comb += released.eq(1)
                 m.d.sync += storing.eq(0)
         with m.Else():
