@@ -232,7 +232,7 @@ def test_recordings_without_a_word(folder, tmp_path):
         save(path, silence(0.2))
     for path in (tmp_path / "words" / "b").iterdir():
         save(path, silence(0.2))
-    with pytest.raises(ValueError, match="3 too quiet"):
+    with pytest.raises(ValueError, match="'b' 3 "):
         own.read(tmp_path / "words", front_end=True)
 
 

@@ -152,12 +152,12 @@ def test_named_channels(moves, tmp_path):
     "content, named",
     [
         ("", "empty"),
-        ("a,b\n", "no steps"),
+        ("a,b\n", "1.csv.*steps"),
         ("1,2\n1,2,3\n", "line 2"),
         ("a,b\n1,x\n", "'x'"),
         ("a,b\n1,\n", "missing"),
         ("1,2,3\n", "3 channels"),
-        ("1,2\n", "without names"),
+        ("1,2\n", "1.csv.*names.*a, b"),
     ],
 )
 def test_unusable_csv_recordings(content, named, tmp_path):
@@ -188,7 +188,7 @@ def test_other_windows(moves, tmp_path):
         (96, 6, {"windows": 65}, "65"),
         (96, 6, {"front_end": False, "windows": 2}, "front_end"),
         (96, 6, {"gap": True}, "missing"),
-        (96, 6, {"constant": True}, "nothing to learn"),
+        (96, 6, {"constant": True}, "windows"),
     ],
 )
 def test_unusable_series(steps, channels, options, named, tmp_path):

@@ -598,9 +598,9 @@ def test_meaningless_options(name, options, message, tmp_path):
 def test_sample_indices():
     r = sequences.Ragged.of([[1], [2, 3], [4]], [0, 1, 0])
     for wrong in ([0.5], [True, False, True], [3], [-1]):
-        with pytest.raises(ValueError, match="indices must"):
+        with pytest.raises(ValueError, match=r"indices.*0\.\.2"):
             r.take(wrong)
-    with pytest.raises(ValueError, match="row numbers"):
+    with pytest.raises(ValueError, match="numbers.*float64"):
         sequences.Ragged.of([[0.5]], [0])
     with pytest.raises(ValueError, match="labels.*integers"):
         sequences.Ragged.of([[0]], [0.9])

@@ -740,42 +740,42 @@ def test_lists_equal_files():
 
 
 GIVEN: dict[str, tuple[Callable[[], Any], str]] = {
-    "no classes": (lambda: own.of(X), "classes of x are missing"),
-    "no pairs": (lambda: own.of([[1, 2, 3]] * 4), "item 0 of x is no pair"),
-    "nothing": (lambda: own.of([]), "x has no sample"),
-    "label of an array": (lambda: own.of(X, Y, label="kind"), "columns of a table"),
-    "no label": (lambda: own.of(frame()), "give one of them"),
-    "no such column": (lambda: own.of(frame(), label="sort"), "no column 'sort'"),
-    "classes twice": (lambda: own.of(frame(), np.arange(60) % 3, label="kind"), "give one of them"),
+    "no classes": (lambda: own.of(X), "classes.*x.*y"),
+    "no pairs": (lambda: own.of([[1, 2, 3]] * 4), "item 0.*x"),
+    "nothing": (lambda: own.of([]), "^x .*sample"),
+    "label of an array": (lambda: own.of(X, Y, label="kind"), "label.*DataFrame"),
+    "no label": (lambda: own.of(frame()), "label.*y:"),
+    "no such column": (lambda: own.of(frame(), label="sort"), "'sort'.*a, b, c, d, kind"),
+    "classes twice": (lambda: own.of(frame(), np.arange(60) % 3, label="kind"), "label.*y:"),
     "texts as numbers": (
         lambda: own.of(frame(a=["x"] * 60), label="kind"),
-        "column 'a' holds 'x', no number",
+        "'a'.*'x'",
     ),
     "no class": (
         lambda: own.of(frame(kind=[None, *["a", "b"] * 29, "a"]), label="kind"),
-        "sample 0 has no class in kind",
+        "sample 0 .*kind",
     ),
     "no class of pandas": (
         lambda: own.of(frame(kind=pandas_array([None, *([1, 2] * 30)[:59]])), label="kind"),
-        "sample 0 has no class in kind",
+        "sample 0 .*kind",
     ),
-    "no text": (lambda: own.of(frame(a=["", *["x"] * 59]), label="kind", text="a"), "row 0 has no text"),
-    "empty table": (lambda: own.of(frame()[:0], label="kind"), "x has no sample"),
-    "other columns": (lambda: own.of(frame(), x_test=frame(e=1), label="kind"), "columns of x"),
-    "an array to test": (lambda: own.of(frame(), x_test=X, label="kind"), "columns of x"),
-    "half a test": (lambda: own.of(X, Y, X), "belong together"),
-    "empty text": (lambda: own.of(["a b", " "], [0, 1]), "no text in sample 1"),
-    "series of words": (lambda: own.of([["a"], ["b", "c"]], [0, 1]), "series 0 of x must be numbers"),
-    "series of other channels": (lambda: own.of([X[:2], X[:3, :2]], [0, 1]), "channels differ"),
-    "series and other classes": (lambda: own.of([X[:2], X[:3]], [0]), "y must have shape (2,)"),
-    "series to test": (lambda: own.of([X[:2], X[:3]] * 4, Y[:8], ["a", "b"], [0, 1]), "kind of x"),
+    "no text": (lambda: own.of(frame(a=["", *["x"] * 59]), label="kind", text="a"), "row 0 .*'a'"),
+    "empty table": (lambda: own.of(frame()[:0], label="kind"), "^x .*sample"),
+    "other columns": (lambda: own.of(frame(), x_test=frame(e=1), label="kind"), "x_test.*columns"),
+    "an array to test": (lambda: own.of(frame(), x_test=X, label="kind"), "x_test.*columns"),
+    "half a test": (lambda: own.of(X, Y, X), "x_test.*y_test"),
+    "empty text": (lambda: own.of(["a b", " "], [0, 1]), "^x .*sample 1"),
+    "series of words": (lambda: own.of([["a"], ["b", "c"]], [0, 1]), "series 0 .*<U1"),
+    "series of other channels": (lambda: own.of([X[:2], X[:3, :2]], [0, 1]), "series 1 .*shape"),
+    "series and other classes": (lambda: own.of([X[:2], X[:3]], [0]), r"^y .*\(2,\).*\(1,\)"),
+    "series to test": (lambda: own.of([X[:2], X[:3]] * 4, Y[:8], ["a", "b"], [0, 1]), "^x_test .*series"),
 }
 
 
 @pytest.mark.parametrize("name", GIVEN)
 def test_invalid_arrays(name):
     make, message = GIVEN[name]
-    with pytest.raises(ValueError, match=re.escape(message)):
+    with pytest.raises(ValueError, match=message):
         make()
 
 
@@ -790,13 +790,13 @@ LABELS: dict[str, tuple[list[Any], tuple[str, ...] | str]] = {
     "in two forms of Unicode": (["e\u0301", "\u00e9", "a"] * 2, "Unicode"),
     "bytes of no text": ([b"\xff", b"a", b"b"] * 2, "UTF-8"),
     "mixed": ([1, 1.0, "1"] * 2, "mixes"),
-    "NaN": (["a", np.nan, "b"] * 2, "sample 1 has no class"),
+    "NaN": (["a", np.nan, "b"] * 2, "sample 1 "),
     "NaN that NumPy made a text": (["a", "nan", "b"] * 2, "missing"),
-    "None": (["a", None, "b"] * 2, "sample 1 has no class"),
+    "None": (["a", None, "b"] * 2, "sample 1 "),
     "masked": ([0, np.ma.masked, 1] * 2, "masked"),
     "one-hot": (list(np.eye(3, dtype=int)) * 2, "argmax"),
     "one-hot lists": ([[1, 0], [0, 1]] * 3, "argmax"),
-    "dates": ([np.datetime64("2020-01-01", "ns"), np.datetime64("2021-01-01", "ns")] * 3, "numbers or texts"),
+    "dates": ([np.datetime64("2020-01-01", "ns"), np.datetime64("2021-01-01", "ns")] * 3, "datetime64"),
     "fractions": ([0, 0.5, 1] * 2, "0.5"),
 }
 
@@ -885,7 +885,7 @@ def test_numeric_header(header, label, named):
 def test_option_types(options):
     name, value = next(iter(options.items()))
     for make in (lambda: own.of(*blobs(), **options), lambda: own.load(npz(), **options)):
-        with pytest.raises(ValueError, match=rf"{name} must be .*{re.escape(repr(value))}"):
+        with pytest.raises(ValueError, match=rf"\b{name} .*{re.escape(repr(value))}"):
             make()
 
 
@@ -893,7 +893,7 @@ def test_option_types(options):
 def test_path_types(path):
     npz()
     for given in ({"path": path}, {"path": "t.npz", "test": path} if path is not None else {"path": path}):
-        with pytest.raises(ValueError, match=f"must be a path.*{re.escape(repr(path))}"):
+        with pytest.raises(ValueError, match=rf"pathlib\.Path.*{re.escape(repr(path))}"):
             own.load(**given)
 
 

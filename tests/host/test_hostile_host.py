@@ -246,16 +246,16 @@ def test_port_without_reader():
             while True:
                 os.write(theirs, bytes(100))
         time.sleep(0.02)
-    with pytest.raises(PortFailed, match=f"{path} takes no bytes"):
+    with pytest.raises(PortFailed, match=f"{path} .*timeout"):
         within(LIMIT, lambda: ports.connect(path))
     os.close(ours)
     os.close(theirs)
 
 
 # -- ports that break ------------------------------------------------------------------------------
-@pytest.mark.parametrize("name, way", [("write", "takes no bytes"), ("read", "cannot be read")])
+@pytest.mark.parametrize("name", ["write", "read"])
 @pytest.mark.parametrize("step", range(4))
-def test_port_unplugged_at_any_step(step, name, way):
+def test_port_unplugged_at_any_step(step, name):
     client, wire = client_of(Device(CONFIG))
     whole = getattr(wire, name)
 
@@ -272,7 +272,7 @@ def test_port_unplugged_at_any_step(step, name, way):
         earlier()
     setattr(wire, name, broken)
     client._identity = client._identity if step else None
-    with pytest.raises(PortFailed, match=f"{way} .*Input/output"):
+    with pytest.raises(PortFailed, match="port .*Input/output"):
         steps[step]()
     setattr(wire, name, whole)
     steps[step]()  # after reconnection it continues
@@ -339,7 +339,7 @@ def test_refused_baud_is_skipped(monkeypatch):
     monkeypatch.setattr(ports.serial.Serial, "_reconfigure_port", choosy)
     ours, theirs = os.openpty()
     tty.setraw(theirs)
-    with pytest.raises(LinkError, match="nothing at"):
+    with pytest.raises(LinkError, match=f"{os.ttyname(theirs)}.*12,000,000.*flash"):
         within(LIMIT, lambda: ports.connect(os.ttyname(theirs)))
     assert refused
     os.close(ours)
@@ -396,7 +396,7 @@ def test_foreign_manifests_are_skipped(tmp_path):
 @pytest.mark.parametrize(
     "call, message",
     [
-        (lambda c: c.write(Region.WEIGHT, 0, np.zeros(4) + 0.5), "weights must be integers"),
+        (lambda c: c.write(Region.WEIGHT, 0, np.zeros(4) + 0.5), "weights.*float64"),
         (lambda c: c.load([Op.NEXT()]), "NEXT.*REPEAT"),
         (lambda c: c.run(learn=False, read=(126, 3)), "VALUE.*0..127.*126..128"),
         (lambda c: c.run(learn=False, write=(128, [1])), "VALUE.*0..127.*128..128"),
@@ -497,12 +497,12 @@ def test_bitstream_of_other_fpga(tmp_path, monkeypatch):
     (tmp_path / "other.bit").write_bytes(b"\xff\x00" + other.device.family.preamble + bytes(9))
     os.mkfifo(tmp_path / "pipe.bin")
     for name, message in (
-        (".", "is no file: a bitstream is one"),
-        ("empty.bin", "is empty for iCEBreaker .*: make one with  equilif build icebreaker"),
-        ("text.bin", "is no bitstream for iCEBreaker"),
-        ("other.bit", "is no bitstream for iCEBreaker"),
-        ("pipe.bin", "is no file"),
-        ("none.bin", "there is no .*none.bin: make one"),
+        (".", f"{tmp_path} .*file"),
+        ("empty.bin", "empty.bin .*iCEBreaker .*build icebreaker"),
+        ("text.bin", "text.bin .*iCEBreaker"),
+        ("other.bit", "other.bit .*iCEBreaker"),
+        ("pipe.bin", "pipe.bin .*file"),
+        ("none.bin", "none.bin: .*build icebreaker"),
     ):
         with pytest.raises((ValueError, OSError), match=message):
             within(LIMIT, functools.partial(flash.flash, board, tmp_path / name))
@@ -522,8 +522,8 @@ def test_build_keeps_other_files(pretending, tmp_path):
     (tmp_path / "manifest.json").write_text("mine")
     (tmp_path / "top.pcf").write_text("mine")
     for out, message in (
-        (tmp_path, "holds files that are of no build, .*: choose another folder with --out"),
-        (tmp_path / "top.pcf", "it is a file|is a file"),
+        (tmp_path, f"{tmp_path} .*--out"),
+        (tmp_path / "top.pcf", "top.pcf"),
     ):
         with pytest.raises((ValueError, OSError), match=message):
             build(BOARDS["icebreaker"], out)
@@ -641,7 +641,7 @@ def test_link_lifetime(tmp_path):
     link = tmp_path / "board"
     with simulate.linked(link, "/dev/pts/1"):
         assert str(link.readlink()) == "/dev/pts/1"
-        with pytest.raises(ValueError, match="is there already"), simulate.linked(link, "/dev/pts/2"):
+        with pytest.raises(ValueError, match="board .*--link"), simulate.linked(link, "/dev/pts/2"):
             pytest.fail("a second simulation took the link")
         assert str(link.readlink()) == "/dev/pts/1"
     assert not link.is_symlink()

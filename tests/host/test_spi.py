@@ -310,7 +310,7 @@ def test_no_board_on_the_bus(transfer, says, board, monkeypatch):
     code, output = command("identify", "--port", PATH)
     assert code == 2 and output.startswith(f"error: nothing at {PATH}")
     assert says in output and output.count("error:") == 1 and "equilif build BOARD --link spi" in output
-    with pytest.raises((NoReply, DeviceError), match="IDENTIFY was "):  # the second to its own echo
+    with pytest.raises((NoReply, DeviceError), match="IDENTIFY"):  # the second to its own echo
         client_of(transfer, deadline=0.2).identify()
     assert not sys.modules["spidev"].SpiDev.in_use
 
@@ -322,7 +322,7 @@ def test_board_disconnected(board, monkeypatch):
         raise OSError(errno.ENODEV, "No such device")
 
     monkeypatch.setattr(board, "transfer", gone)
-    with pytest.raises(PortFailed, match=f"{URL.replace('+', '.')}.*No such device"):
+    with pytest.raises(PortFailed, match=f"{URL.replace('+', '.')}.*Errno {errno.ENODEV}"):
         client.identify()
 
 
@@ -353,8 +353,8 @@ def test_invalid_address(path):
     "error, reason",
     [
         (OSError(errno.EACCES, "Access denied"), "udev"),
-        (OSError(errno.EBUSY, "Resource busy"), "another program uses it"),
-        (OSError(None, "no USB here"), "no USB here"),
+        (OSError(errno.EBUSY, "Resource busy"), "program"),
+        (OSError(None, "no USB here"), "USB"),
         (ValueError("No backend available"), "libusb"),
         (SystemExit("Please specify the USB device"), "spi.ftdi://"),
     ],
@@ -385,7 +385,7 @@ def test_impossible_sck(board, monkeypatch):
 
 def test_bus_in_use(board):
     client = ports.connect(PATH)
-    with pytest.raises(LinkError, match="another program"):
+    with pytest.raises(LinkError, match="spidev0.0.*locked"):
         ports.connect(PATH)
     client.port.close()
     ports.connect(PATH).port.close()

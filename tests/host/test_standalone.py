@@ -284,7 +284,7 @@ def test_invalid_requests(device, table, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("chip", "message"),
-    [(0xFFFFFF, "no flash answers"), (0, "no flash answers"), (0xC84013, "524,288 bytes")],
+    [(0xFFFFFF, "JEDEC ID ffffff"), (0, "JEDEC ID 0"), (0xC84013, "524,288 bytes")],
 )
 def test_unsuitable_flash(device, chip, message):
     """The flash is unchanged."""

@@ -153,12 +153,12 @@ def test_board_reset_is_detected():
 @pytest.mark.parametrize(
     "tokens, message",
     [
-        (lambda t: None, "give tokens"),
+        (lambda t: None, "tokens"),
         (lambda t: t.sample(0), "tokens.*TokenRows"),
         (lambda t: data_set().tokens_train, "tokens.*30"),
         (lambda t: t._replace(rows=t.rows + 20), r"rows.*0\.\.19"),
         (lambda t: t._replace(table=t.table[:7]), "7.*20"),
-        (lambda t: TokenRows(t.table, np.zeros(9, np.int32), np.array([0, 9])), "up to 8 tokens.*9"),
+        (lambda t: TokenRows(t.table, np.zeros(9, np.int32), np.array([0, 9])), "8 tokens.*9"),
     ],
 )
 def test_tokens_are_checked_before_sending(tokens, message):

@@ -358,7 +358,7 @@ def test_place_of_error(text, place, tmp_path):
 def test_data_named_as_a_key(tmp_path):
     """The name of the data is no key of the file."""
     file = netfile.read(write(tmp_path, GRAPH))
-    with pytest.raises(PlacedError, match="window has tokens") as e:
+    with pytest.raises(PlacedError, match="window .*dynamic_patterns") as e:
         file.network(dataclasses.replace(tokens(4), name="window"))
     assert (e.value.place, e.value.file, e.value.line) == ((), file.path, None)
 

@@ -205,10 +205,10 @@ def test_text_is_that_of_the_run(tmp_path):
         {"train": np.append(TEXT.train, TEXT.train[:1])},
         {"train": np.append(TEXT.train, TEXT.validation[:1]), "validation": TEXT.validation[1:]},
     ):
-        with pytest.raises(ValueError, match="other data"):
+        with pytest.raises(ValueError, match="digest.*--data"):
             Run.resume(tmp_path, dataclasses.replace(TEXT, **change))
     assert not Run.resume(tmp_path, TEXT).history
-    with pytest.raises(ValueError, match="give the text"):  # it was of no file
+    with pytest.raises(ValueError, match="text"):  # it was of no file
         Run.resume(tmp_path)
 
 
