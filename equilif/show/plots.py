@@ -14,14 +14,11 @@ from equilif.training.analysis.attention import AttentionSample
 from equilif.training.analysis.neighbours import Neighbours
 from equilif.training.analysis.recall import Recall
 from equilif.training.analysis.trace import Trace
-from equilif.training.storage.folder import ATTENTION as ATTENTION
 from equilif.training.storage.folder import CONFUSION as CONFUSION
 from equilif.training.storage.folder import CURVE as CURVE
 from equilif.training.storage.folder import DEPLOYMENT as DEPLOYMENT
-from equilif.training.storage.folder import NEIGHBOURS as NEIGHBOURS
 from equilif.training.storage.folder import PARETO as PARETO
 from equilif.training.storage.folder import RECALL as RECALL
-from equilif.training.storage.folder import SAMPLES as SAMPLES
 from equilif.training.storage.folder import SETTLING as SETTLING
 from equilif.training.storage.folder import figure_path as figure_path
 from equilif_golden import files
