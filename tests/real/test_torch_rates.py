@@ -317,23 +317,28 @@ distributed.leave()
 """
 
 
-@pytest.mark.regress
-def test_two_processes_equal_one(tmp_path):
-    """Gloo on the CPU, batches that do not divide evenly: gradients and weights equal those of the whole
-    batch.
-    """
-    (tmp_path / "two.py").write_text(TWO)
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+def in_one_and_two_processes(program, folder):
+    """The file that a program writes, alone and as two processes of torch.distributed."""
+    (folder / "two.py").write_text(program)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
     runs = []
     for name, launcher in (
         ("one", []),
         ("two", ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]),
     ):
-        command = [sys.executable, *launcher, str(tmp_path / "two.py"), str(tmp_path / name)]
+        command = [sys.executable, *launcher, str(folder / "two.py"), str(folder / name)]
         done = subprocess.run(command, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
-        runs.append(np.load(tmp_path / f"{name}.npz"))
-    one, two = runs
+        runs.append(np.load(folder / f"{name}.npz"))
+    return runs
+
+
+@pytest.mark.regress
+def test_two_processes_equal_one(tmp_path):
+    """Gloo on the CPU, batches that do not divide evenly: gradients and weights equal those of the whole
+    batch.
+    """
+    one, two = in_one_and_two_processes(TWO, tmp_path)
     assert (int(one["world"]), int(two["world"])) == (1, 2) and one["samples"].tolist() == two[
         "samples"
     ].tolist() == [43, 43]
