@@ -312,7 +312,7 @@ def test_resampling():
     assert np.abs(found - 16_384 * np.sin(2 * np.pi * 300 * t))[200:-200].max() <= 2
 
 
-class Card:
+class SoundCard:
     """A sound card in place of sounddevice: gives a stream to the callback, block by block."""
 
     PortAudioError = type("PortAudioError", (Exception,), {})
@@ -338,7 +338,7 @@ class Card:
 def test_microphone(folder, tmp_path, monkeypatch):
     quiet = np.zeros(8000, np.int64)
     x = samples(read_wav(folder / "words" / "flat" / "2.wav"))
-    monkeypatch.setitem(sys.modules, "sounddevice", Card(np.concatenate([quiet, x, quiet])))
+    monkeypatch.setitem(sys.modules, "sounddevice", SoundCard(np.concatenate([quiet, x, quiet])))
     network = folder / "run" / "network.npz"
     run("listen", network, "--seconds", 1.2, "--json", tmp_path / "words.json")
     (found,) = json.loads((tmp_path / "words.json").read_text())["words"]

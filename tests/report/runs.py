@@ -27,7 +27,7 @@ COLUMNS = ("width", "<b>height</b>", "a & b", "{{ 7 * 7 }}", "ünïcödé 漢字
 
 
 @dataclass(frozen=True)
-class Page:
+class ReportPage:
     """A report page; ``pictures``: minimum number of pictures."""
 
     kind: str
@@ -95,7 +95,7 @@ def texts(folder: Path) -> DataSet:
 KINDS: dict[str, Callable[[Path], DataSet]] = {"digits": digits, "table": table, "texts": texts}
 
 
-def page(kind: str, folder: Path, *, lost: bool = False) -> Page:
+def page(kind: str, folder: Path, *, lost: bool = False) -> ReportPage:
     """Report page of a run; ``lost``: samples are missing."""
     data = KINDS[kind](folder)
     report = pages.write(
@@ -103,4 +103,4 @@ def page(kind: str, folder: Path, *, lost: bool = False) -> Page:
     )
     path = folder / "report.html"
     path.write_text(report.html, encoding="utf-8")
-    return Page(kind, path, {"digits": 16 + 12 + 3, "table": 3, "texts": 3}[kind])
+    return ReportPage(kind, path, {"digits": 16 + 12 + 3, "table": 3, "texts": 3}[kind])
