@@ -33,6 +33,16 @@ def error_of(*arguments: object) -> str:
     return lines[-1]
 
 
+def run_line(line: str, *more: str) -> str:
+    """Output of a command line that must succeed."""
+    return run(*line.split(), *more)
+
+
+def refused(line: str) -> str:
+    """The error message of a command line that must fail."""
+    return error_of(*line.split())
+
+
 def exit_code(line: str, *more: str) -> int:
     """Exit code of a command line; its output goes to the output of the test."""
     try:
