@@ -11,6 +11,7 @@ import pytest
 
 from equilif.data.sets import images as data
 from equilif.training.analysis import recall
+from equilif.training.storage.folder import RECALL
 from equilif_golden.hopfield import Hopfield
 
 plots = pytest.importorskip("equilif.show.plots", exc_type=ImportError)
@@ -148,7 +149,7 @@ def test_invalid_arguments(digits, options, message):
 
 
 def test_picture(result, tmp_path):
-    plots.recall(result, tmp_path / plots.RECALL)
+    plots.recall(result, tmp_path / RECALL)
     assert (tmp_path / "recall.png").read_bytes().startswith(b"\x89PNG")
     with pytest.raises(ValueError, match="63 pixels"):
         plots.recall(replace(result, pixels=63, shape=()), tmp_path / "x.png")
