@@ -30,6 +30,7 @@ from equilif_golden.front_end import tokens
 from equilif_golden.front_end.segmentation import Verdict
 from equilif_golden.link.device import Device
 from tests.cli import error_of, run
+from tests.networks import trained
 from tests.standalone import client_of
 
 RATE = 8000
@@ -65,10 +66,8 @@ def folder(tmp_path_factory):
             save(root / "words" / name / f"{i}.wav", word(name, rng))
     data = own.load(root / "words", front_end=True)
     preset = presets.own(data).changed(epochs=12)
-    training = Run.start(preset, data, 0)
-    while not training.done:
-        record = training.epoch()
-    assert record.test_accuracy == 1
+    training = trained(Run.start(preset, data, 0))
+    assert training.history[-1].test_accuracy == 1
     training.save(root / "run")
     return root
 

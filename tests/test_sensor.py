@@ -37,6 +37,7 @@ from equilif_golden.link.protocol import FrontEndKind
 from equilif_golden.network import Network
 from tests.cli import error_of, run
 from tests.listening import ListeningBoard
+from tests.networks import trained
 from tests.standalone import client_of
 from tests.test_listening import folder, save, silence  # noqa: F401
 
@@ -75,10 +76,8 @@ def moves(tmp_path_factory):
     labels = [name for name in CLASSES for _ in range(2)]
     save_series(root / "test.npz", [recording(name, rng) for name in labels], labels)
     data = own.load(root / "moves", front_end=True)
-    training = Run.start(presets.own(data).changed(epochs=30, hidden=[16]), data, 0)
-    while not training.done:
-        record = training.epoch()
-    assert record.test_accuracy == 1
+    training = trained(Run.start(presets.own(data).changed(epochs=30, hidden=[16]), data, 0))
+    assert training.history[-1].test_accuracy == 1
     training.save(root / "run")
     return root
 

@@ -23,7 +23,6 @@ import random
 import shutil
 import signal
 import string
-import struct
 import subprocess
 import sys
 import threading
@@ -45,6 +44,7 @@ from equilif.commands.options import FileUse
 from equilif.training.settings.presets import FOLDER
 from equilif_golden import network
 from equilif_sim import verilated
+from tests.data.test_data import write_random
 from tests.hostile import spoil
 
 LIMIT = 60.0  #: time limit of a case in seconds
@@ -391,22 +391,13 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ):
             done = call(line.split(), limit=300)
             assert done.code == 0 and not done.crash, f"{line}: {done.err}{done.crash}"
-    images = folder / "mnist" / "MNIST" / "raw"
-    images.mkdir(parents=True)
-    rng = np.random.default_rng(0)
-    for part, n in (("train", 20), ("t10k", 10)):
-        pixels = rng.integers(0, 256, (n, 28, 28), np.uint8)
-        (images / f"{part}-images-idx3-ubyte").write_bytes(
-            struct.pack(">4i", 0x803, n, 28, 28) + pixels.tobytes()
-        )
-        labels = np.arange(n, dtype=np.uint8) % 10
-        (images / f"{part}-labels-idx1-ubyte").write_bytes(struct.pack(">2i", 0x801, n) + labels.tobytes())
+    write_random(folder / "mnist" / "MNIST" / "raw", 28, 20, 10)
     (folder / "folder" / "within").mkdir(parents=True)
     (folder / "empty").write_bytes(b"")
     (folder / "text.txt").write_text("hello\n")
     rows = "".join(f"{k},{k % 3 - 1.5},{'xy'[k % 2]}\n" for k in range(12))
     (folder / "table.csv").write_text(f"a,b,kind\n{rows}")
-    (folder / "binary").write_bytes(rng.bytes(3000))
+    (folder / "binary").write_bytes(np.random.default_rng(0).bytes(3000))
     (folder / "picture.png").write_bytes((folder / "run" / "learning_curve.png").read_bytes())
     (folder / "half.npz").write_bytes((folder / "net.npz").read_bytes()[:-300])
     (folder / "grid.toml").write_text("hidden = [4]\nepochs = 1\nsamples = 2\nlanes = [2]\n")

@@ -239,10 +239,8 @@ def test_train_evaluate_resume(folder):
     run("train --resume --epochs 2 --out run")
     assert len(read_history(Path("run/history.json")).epochs) == 2
     run("evaluate run/network.npz")
-    assert (
-        run("init cifar10 --out net.toml") == 0
-        and run("train cifar10 --config net.toml --epochs 1 --out b") == 0
-    )
+    run("init cifar10 --out net.toml")
+    run("train cifar10 --config net.toml --epochs 1 --out b")
     error = refused("train cifar10 --data nowhere --out c")
     assert "no cifar-10-batches-bin" in error and not Path("c").exists()
 

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -172,14 +173,19 @@ def test_snntorch_and_back():
     assert exported[0] > 0.95 and exported[1] > 0.85
 
 
+def notebook(name: str, folder: Path) -> tuple[str, list[Any]]:
+    """Printed text and all outputs of a notebook, which is kept without them."""
+    nbformat = pytest.importorskip("nbformat")
+    content = nbformat.read(EXAMPLES / f"{name}.ipynb", as_version=4)
+    assert not any(cell.get("outputs") for cell in content.cells), "outputs are not kept"
+    NotebookClient(content, timeout=1200, resources={"metadata": {"path": str(folder)}}).execute()
+    outputs = [o for cell in content.cells for o in cell.get("outputs", ())]
+    return "".join(o.get("text", "") for o in outputs), outputs
+
+
 @pytest.mark.long
 def test_notebook(tmp_path):
-    nbformat = pytest.importorskip("nbformat")
-
-    notebook = nbformat.read(EXAMPLES / "digits_to_bitstream.ipynb", as_version=4)
-    assert not any(cell.get("outputs") for cell in notebook.cells), "outputs are not kept"
-    NotebookClient(notebook, timeout=1200, resources={"metadata": {"path": str(tmp_path)}}).execute()
-    printed = "".join(o.get("text", "") for cell in notebook.cells for o in cell.get("outputs", ()))
+    printed, _ = notebook("digits_to_bitstream", tmp_path)
     assert (
         "weights are equal" in printed
         and "64-64-10 fits" in printed
@@ -192,13 +198,7 @@ def test_text_notebook(tmp_path):
     """examples/spiking_transformer.ipynb"""
     for package in ("torch", "matplotlib"):
         pytest.importorskip(package)
-    nbformat = pytest.importorskip("nbformat")
-
-    notebook = nbformat.read(EXAMPLES / "spiking_transformer.ipynb", as_version=4)
-    assert not any(cell.get("outputs") for cell in notebook.cells), "outputs are not kept"
-    NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(tmp_path)}}).execute()
-    outputs = [o for cell in notebook.cells for o in cell.get("outputs", ())]
-    printed = "".join(o.get("text", "") for o in outputs)
+    printed, outputs = notebook("spiking_transformer", tmp_path)
     bits = [float(b) for b in re.findall(r"([\d.]+) bits", printed)]
     assert len(bits) == 5 and bits[-1] < bits[0] and bits[-1] < 4
     assert len(printed.partition("def add_argument(self")[2]) > 60

@@ -235,10 +235,19 @@ def test_ports_are_probed_in_parallel(usb, tmp_path):
     assert command("identify")[1].startswith("error: this machine has no USB serial port")
 
 
-def test_port_without_reader():
-    """The buffer is full, so no byte can be written."""
+@pytest.fixture
+def terminal():
+    """Peer and port: both ends of a pseudoterminal."""
     ours, theirs = os.openpty()
     tty.setraw(theirs)
+    yield ours, theirs
+    os.close(ours)
+    os.close(theirs)
+
+
+def test_port_without_reader(terminal):
+    """The buffer is full, so no byte can be written."""
+    _, theirs = terminal
     path = os.ttyname(theirs)
     os.set_blocking(theirs, False)
     for _ in range(20):  # the system buffers for some time
@@ -248,8 +257,6 @@ def test_port_without_reader():
         time.sleep(0.02)
     with pytest.raises(PortFailed, match=f"{path} .*timeout"):
         within(LIMIT, lambda: ports.connect(path))
-    os.close(ours)
-    os.close(theirs)
 
 
 # -- ports that break ------------------------------------------------------------------------------
@@ -300,18 +307,16 @@ def test_invalid_port(path, reason):
     assert "Errno" not in output
 
 
-def test_port_in_use():
-    ours, theirs = os.openpty()
+def test_port_in_use(terminal):
+    _, theirs = terminal
     path = os.ttyname(theirs)
     with ports.serial.Serial(path, exclusive=True), pytest.raises(LinkError, match=f"'{path}'.*locked"):
         ports.connect(path)
     ports.serial.Serial(path, exclusive=True).close()
-    os.close(ours)
-    os.close(theirs)
 
 
-def test_interrupt_frees_port(monkeypatch):
-    ours, theirs = os.openpty()
+def test_interrupt_frees_port(terminal, monkeypatch):
+    _, theirs = terminal
     path = os.ttyname(theirs)
 
     def interrupted(self: Client) -> None:
@@ -321,11 +326,9 @@ def test_interrupt_frees_port(monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         ports.connect(path)
     ports.serial.Serial(path, exclusive=True).close()
-    os.close(ours)
-    os.close(theirs)
 
 
-def test_refused_baud_is_skipped(monkeypatch):
+def test_refused_baud_is_skipped(terminal, monkeypatch):
     """termios.error is not an OSError."""
     configure = ports.serial.Serial._reconfigure_port
     refused = []
@@ -337,13 +340,10 @@ def test_refused_baud_is_skipped(monkeypatch):
         configure(self, force_update)
 
     monkeypatch.setattr(ports.serial.Serial, "_reconfigure_port", choosy)
-    ours, theirs = os.openpty()
-    tty.setraw(theirs)
+    _, theirs = terminal
     with pytest.raises(LinkError, match=f"{os.ttyname(theirs)}.*12,000,000.*flash"):
         within(LIMIT, lambda: ports.connect(os.ttyname(theirs)))
     assert refused
-    os.close(ours)
-    os.close(theirs)
 
 
 # -- inconsistent devices --------------------------------------------------------------------------
@@ -584,21 +584,22 @@ def test_save_checks_target_first(tmp_path):
         assert code == 2 and message in output and "serial port" not in output, output
 
 
-def test_save_creates_folder(tmp_path, monkeypatch):
+@pytest.fixture
+def loaded(tmp_path, monkeypatch):
+    """A board with a network, which the file n.npz has too."""
     networks.save(tmp_path / "n.npz", NETWORK, NETWORK.initial_weights())
     client, _ = client_of(Device(CONFIG))
     Chip(client, NETWORK)
     monkeypatch.setattr(ports, "the_one", lambda port, baud: client)
+
+
+def test_save_creates_folder(loaded, tmp_path):
     assert command("save", tmp_path / "new" / "x.npz", "--like", tmp_path / "n.npz")[0] == 0
     assert networks.load(tmp_path / "new" / "x.npz")[0] == NETWORK
 
 
-def test_save_says_who_gave_the_identity(tmp_path, monkeypatch):
+def test_save_says_who_gave_the_identity(loaded, tmp_path):
     """A board without an upload does not know its network: the file and the commands that use it say so."""
-    networks.save(tmp_path / "n.npz", NETWORK, NETWORK.initial_weights())
-    client, _ = client_of(Device(CONFIG))
-    Chip(client, NETWORK)
-    monkeypatch.setattr(ports, "the_one", lambda port, baud: client)
     out = tmp_path / "x.npz"
     code, output = command("save", out, "--like", tmp_path / "n.npz", "--json", tmp_path / "j")
     assert code == 0 and "n.npz" in output

@@ -39,6 +39,7 @@ from equilif_golden.tokens import TokenRows
 from tests.cli import run
 from tests.faulty import Faulty
 from tests.link.test_protocol import client_of
+from tests.networks import trained
 from tests.test_tokens import LEARNS, data_set
 
 CONFIG = EngineConfig(lanes=4, tiles=128, value_groups=64, state_groups=32, program_words=512)
@@ -62,11 +63,8 @@ def connected(monkeypatch, tmp_path, request):
     return client
 
 
-def trained(learner=Kernel, **options):
-    found = Run.start(LEARNS, data_set(), 0, learner)
-    while not found.done:
-        found.epoch(**options)
-    return found
+def whole_run(learner=Kernel, **options):
+    return trained(Run.start(LEARNS, data_set(), 0, learner), **options)
 
 
 # -- training --------------------------------------------------------------------------------------
@@ -74,7 +72,7 @@ def trained(learner=Kernel, **options):
 @pytest.mark.parametrize("connected", [CONFIG, IN_SDRAM], indirect=True, ids=["host", "sdram"])
 def test_table_learns_as_golden(connected, tmp_path):
     """From the command line: train, resume, evaluate."""
-    want = trained()
+    want = whole_run()
     line = ("--port", "there", "--out", tmp_path / "run")
     run("train", "vowels", "--config", tmp_path / "net.toml", "--epochs", 1, *line)
     run("train", "--resume", "--epochs", 2, *line)
@@ -106,16 +104,14 @@ def test_table_resume_within_epoch(tmp_path):
         Run.start(LEARNS, data_set(), 0, make).epoch(progress, folder=tmp_path, every=0)
     again = Run.resume(tmp_path, data_set(), make=make)
     assert 0 < again.marks[-1].samples <= 17 and not again.history
-    while not again.done:
-        again.epoch()
-    assert digest(again.weights) == digest(trained().weights)
+    assert digest(trained(again).weights) == digest(whole_run().weights)
 
 
 def test_damaged_frames_change_nothing():
     """Patterns are written, run and read exactly once."""
     client = board()
     client.port = line = Faulty(client.port, 0.05, random.Random(1))
-    assert digest(trained(functools.partial(Chip, client)).weights) == digest(trained().weights)
+    assert digest(whole_run(functools.partial(Chip, client)).weights) == digest(whole_run().weights)
     assert sum(line.faults.values()) > 20 and client.traffic.repeated > 0
 
 
@@ -172,7 +168,7 @@ def test_tokens_are_checked_before_sending(tokens, message):
 
 # -- saved and restored ----------------------------------------------------------------------------
 def test_save_keeps_table(connected, tmp_path):
-    want = trained()
+    want = whole_run()
     networks.save(tmp_path / "n.npz", want.network, want.weights)
     held = want.network.n_weights - 20 * 6
     output = run("restore", tmp_path / "n.npz", "--port", "there")
@@ -299,7 +295,7 @@ def test_show_table(connected, tmp_path):
 
 def test_report_and_attention_use_table(connected, tmp_path):
     """Rows of the network, not of the data."""
-    made = trained(folder=tmp_path / "run")
+    made = whole_run(folder=tmp_path / "run")
     data = data_set()
     index = 3
     (found,) = attention.look(made.network, made.weights, data, [index])

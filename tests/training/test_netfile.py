@@ -316,10 +316,23 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize("old, new, wanted", WRONG, ids=[f"{new[:30]}" for _, new, _ in WRONG])
-def test_invalid_file_names_line_and_key(old, new, wanted, tmp_path):
-    assert old in GRAPH
-    marked = GRAPH.replace(old, new, 1)
+#: the same for MEMORY
+WRONG_MEMORY = [
+    ("size = 6", "size = 6\nsharpness = 30 !", "sharpness must be in"),
+    ("heads = 2", "heads = 2 !\nsize = 5", "5 relay neurons cannot have 2 heads"),
+    ("nudged = 16", "nudged = 18 !", "settles in whole windows"),
+    ('from = "memory"\nto = "query"', 'from = "query"\nto = "memory"', "use memory-query"),
+]
+
+
+@pytest.mark.parametrize(
+    "whole, old, new, wanted",
+    [(GRAPH, *row) for row in WRONG] + [(MEMORY, *row) for row in WRONG_MEMORY],
+    ids=[f"{new[:30]}" for _, new, _ in WRONG + WRONG_MEMORY],
+)
+def test_invalid_file_names_line_and_key(whole, old, new, wanted, tmp_path):
+    assert old in whole
+    marked = whole.replace(old, new, 1)
     path = write(tmp_path, marked.replace(" !", ""))
     message = refusal(path)
     assert wanted in message
@@ -361,26 +374,6 @@ def test_data_named_as_a_key(tmp_path):
     with pytest.raises(PlacedError, match="window .*dynamic_patterns") as e:
         file.network(dataclasses.replace(tokens(4), name="window"))
     assert (e.value.place, e.value.file, e.value.line) == ((), file.path, None)
-
-
-#: the same for MEMORY
-WRONG_MEMORY = [
-    ("size = 6", "size = 6\nsharpness = 30 !", "sharpness must be in"),
-    ("heads = 2", "heads = 2 !\nsize = 5", "5 relay neurons cannot have 2 heads"),
-    ("nudged = 16", "nudged = 18 !", "settles in whole windows"),
-    ('from = "memory"\nto = "query"', 'from = "query"\nto = "memory"', "use memory-query"),
-]
-
-
-@pytest.mark.parametrize("old, new, wanted", WRONG_MEMORY, ids=[f"{new[:30]}" for _, new, _ in WRONG_MEMORY])
-def test_invalid_attention_names_line_and_key(old, new, wanted, tmp_path):
-    marked = MEMORY.replace(old, new, 1)
-    assert marked != MEMORY
-    path = write(tmp_path, marked.replace(" !", ""))
-    message = refusal(path)
-    assert wanted in message
-    lines = [n for n, line in enumerate(marked.splitlines(), 1) if line.endswith(" !")]
-    assert message.startswith(f"{path}, line {lines[0] if lines else ''}"), message
 
 
 def test_stored_patterns_need_size(tmp_path):

@@ -18,6 +18,7 @@ from equilif.training.settings.presets import PRESETS
 from equilif.training.storage.folder import LOCK, OWNER, folder_of, seed_folders
 from equilif.training.storage.history import HISTORY, NETWORK, read_history
 from tests.cli import error_of, run
+from tests.networks import trained
 
 SMALL = ("digits", "--hidden", 4, "--epochs", 2)
 PRESET = PRESETS["digits"].changed(hidden=(4,), epochs=2)
@@ -28,9 +29,7 @@ def alone() -> dict[int, list[str | None]]:
     """Weights after each epoch, by seed."""
     found = {}
     for seed in range(3):
-        training = Run.start(PRESET, images.load("digits"), seed)
-        while not training.done:
-            training.epoch()
+        training = trained(Run.start(PRESET, images.load("digits"), seed))
         found[seed] = [e.weights for e in training.history]
     return found
 
@@ -94,9 +93,7 @@ def test_ctrl_c_ends_all_seeds(tmp_path):
     assert any(len(found) < 60 for found in weights(tmp_path).values()), "it was not interrupted"
     run("train", "--resume", "--out", tmp_path)
     preset = PRESETS["digits"].changed(hidden=(4,), epochs=60, decay=0.99)
-    whole = Run.start(preset, images.load("digits"), 2)
-    while not whole.done:
-        whole.epoch()
+    whole = trained(Run.start(preset, images.load("digits"), 2))
     assert weights(tmp_path)[2] == [e.weights for e in whole.history]
 
 
