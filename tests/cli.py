@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
 from typer.testing import CliRunner
 
 from equilif import cli
@@ -24,6 +29,18 @@ def run(*arguments: object, code: int = 0) -> str:
     found, output = outcome(*arguments)
     assert found == code, output
     return output
+
+
+def output_and_json(*arguments: object, code: int = 0) -> tuple[str, Any]:
+    """Output of a command, and its results as JSON."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "results.json"
+        return run(*arguments, "--json", path, code=code), json.loads(path.read_text())
+
+
+def json_of(*arguments: object, code: int = 0) -> Any:
+    """Results of a command as JSON."""
+    return output_and_json(*arguments, code=code)[1]
 
 
 def error_of(*arguments: object) -> str:

@@ -18,7 +18,7 @@ from equilif.stream import RECENT, ErrorTest, Prequential, StreamLearner, follow
 from equilif_golden.engine.chip import Chip
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.model import EngineModel
-from tests.cli import run
+from tests.cli import output_and_json, run
 
 HEADER = "a,b,kind"
 
@@ -195,10 +195,7 @@ def test_command(tmp_path):
     (tmp_path / "stream.csv").write_text("\n".join(lines))
     out = tmp_path / "out.jsonl"
     arguments = ("stream", tmp_path / "stream.csv", "--label", "kind", "--hidden", 8, "--out", out)
-    printed = run(
-        *arguments, "--save", tmp_path / "net.npz", "--window", 50, "--json", tmp_path / "found.json"
-    )
-    found = json.loads((tmp_path / "found.json").read_text())
+    printed, found = output_and_json(*arguments, "--save", tmp_path / "net.npz", "--window", 50)
     score = Prequential()
     follow(StreamLearner(hidden=8), read_samples(tmp_path / "stream.csv", "kind"), score)
     assert (found["samples"], found["unlabelled"], found["accuracy"]) == (119, 1, score.accuracy)

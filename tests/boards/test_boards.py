@@ -42,7 +42,7 @@ from equilif_golden.front_end.tokens import POSITIONS, TOKENS
 from equilif_golden.network import Network
 from equilif_golden.schedule import Schedule
 from equilif_hdl.link.uart import Uart
-from tests.cli import error_of, run
+from tests.cli import error_of, output_and_json
 from tests.netlists import identity_luts
 from tests.plans import SMALL, pads, planned
 
@@ -470,9 +470,8 @@ def test_synthesis_only(tools, tmp_path):
     path = tmp_path / "mine.py"
     path.write_text(OWN.format("mine").replace("icebreaker", "icesugar"))
     build_of = ("build", path, "--synthesis-only", "--out", tmp_path / "out")
-    output = run(*build_of, "--json", tmp_path / "a.json")
-    cells = json.loads((tmp_path / "a.json").read_text())["cells"]
-    assert cells == {"SB_LUT4": 32} and "SB_LUT4" in output
+    output, found = output_and_json(*build_of)
+    assert found["cells"] == {"SB_LUT4": 32} and "SB_LUT4" in output
     assert not builder.bitstream_in(tmp_path / "out")
     (tmp_path / "out" / "top.bin").write_text("bits")
     assert "top.bin" in error_of(*build_of)

@@ -37,7 +37,7 @@ from equilif_golden.engine.port import Region
 from equilif_golden.kernel import Kernel
 from equilif_golden.schedule import Schedule
 from equilif_sim import verilated
-from tests.cli import BOARD, PNG, error_of, run
+from tests.cli import BOARD, PNG, error_of, json_of, output_and_json, run
 
 #: models has no option to show
 COMMANDS = sorted(set(typer.main.get_command(cli.app).commands) - {"models"})
@@ -266,9 +266,8 @@ def test_files_are_written_atomically(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
 
 
-def test_evaluate_agrees_with_training(trained, tmp_path):
-    output = run("evaluate", trained / NETWORK, "--json", tmp_path / "e.json")
-    found = json.loads((tmp_path / "e.json").read_text())
+def test_evaluate_agrees_with_training(trained):
+    output, found = output_and_json("evaluate", trained / NETWORK)
     assert found["accuracy"] == json.loads((trained / HISTORY).read_text())["epochs"][-1]["test_accuracy"]
     assert f"{found['accuracy']:.2%} of 360 test samples" in output
     confusion = np.array(found["confusion"])
@@ -342,11 +341,11 @@ def test_sequence_run(snippets, trained, tmp_path):
     assert [e["weights"] for e in json.loads((tmp_path / "parts" / HISTORY).read_text())["epochs"]] == [
         e["weights"] for e in whole
     ]
-    run("evaluate", tmp_path / "whole" / NETWORK, "--data", snippets, "--json", tmp_path / "e.json")
-    assert json.loads((tmp_path / "e.json").read_text())["accuracy"] == whole[-1]["test_accuracy"]
-    options = ("--sample", 5, "--data", snippets, "--out", tmp_path, "--json", tmp_path / "a.json")
-    output = run("attention", tmp_path / "whole" / NETWORK, *options)
-    found = json.loads((tmp_path / "a.json").read_text())["samples"][0]
+    found = json_of("evaluate", tmp_path / "whole" / NETWORK, "--data", snippets)
+    assert found["accuracy"] == whole[-1]["test_accuracy"]
+    options = ("--sample", 5, "--data", snippets, "--out", tmp_path)
+    output, shown = output_and_json("attention", tmp_path / "whole" / NETWORK, *options)
+    (found,) = shown["samples"]
     p, telling = np.array(found["p"]), [w.startswith(("good", "bad")) for w in found["tokens"]]
     assert (
         p.shape == (8, len(telling))
@@ -357,8 +356,7 @@ def test_sequence_run(snippets, trained, tmp_path):
     assert (tmp_path / "attention.png").read_bytes().startswith(PNG)
     assert "no attention layer over tokens" in error_of("attention", trained / NETWORK)
     options = ("--data", snippets, "--network", tmp_path / "whole" / NETWORK, "--lanes", 2, "--samples", 6)
-    run("verify", "snippets", *options, "--json", tmp_path / "v.json")
-    found = json.loads((tmp_path / "v.json").read_text())
+    found = json_of("verify", "snippets", *options)
     assert (
         found["ok"]
         and found["training"]["samples"] == found["inference"]["samples"] == 6
@@ -388,10 +386,7 @@ def test_baselines_of_sequences(snippets):
 
 # -- recall ----------------------------------------------------------------------------------------
 def test_recall_command(tmp_path):
-    output = run(
-        "recall", "digits", "--stored", 50, "--blank", 0.25, "--out", tmp_path, "--json", tmp_path / "r.json"
-    )
-    found = json.loads((tmp_path / "r.json").read_text())
+    output, found = output_and_json("recall", "digits", "--stored", 50, "--blank", 0.25, "--out", tmp_path)
     assert (
         found["stored"] == 50
         and found["fixed"]["nearest"] > 0.95 > found["hebb"]["nearest"]
@@ -414,10 +409,9 @@ def test_learning_rate_schedules():
 
 
 # -- gradient, build, info -------------------------------------------------------------------------
-def test_gradient_command(tmp_path):
+def test_gradient_command():
     pytest.importorskip("torch")
-    output = run("gradient", "--epochs", 1, "--samples", 100, "--json", tmp_path / "g.json")
-    found = json.loads((tmp_path / "g.json").read_text())
+    output, found = output_and_json("gradient", "--epochs", 1, "--samples", 100)
     reports = found["reports"]
     assert set(reports) == set(found["methods"]) == set(found["layers"]) == {"untrained", "1 epoch"}
     assert {"errors", "nudged phases, beta 0.5"} < set(found["methods"]["untrained"]["methods"])
@@ -426,9 +420,8 @@ def test_gradient_command(tmp_path):
     assert all(name in output for name in reports["untrained"]["synapses"])
 
 
-def test_info_command(tmp_path):
-    run("info", "--json", tmp_path / "i.json")
-    found = json.loads((tmp_path / "i.json").read_text())
+def test_info_command():
+    found = json_of("info")
     assert found["packages"]["numpy"] == np.__version__ and set(found["tools"]) >= {
         "verilator",
         "iverilog",
@@ -439,9 +432,8 @@ def test_info_command(tmp_path):
 
 
 # -- RTL -------------------------------------------------------------------------------------------
-def test_verify_command(tmp_path):
-    output = run("verify", "--samples", 60, "--board", BOARD, "--json", tmp_path / "v.json")
-    found = json.loads((tmp_path / "v.json").read_text())
+def test_verify_command():
+    output, found = output_and_json("verify", "--samples", 60, "--board", BOARD)
     assert "0 mismatches" in output and found["ok"] and found["mismatches"] == 0 and found["mismatch"] is None
     assert found["training"]["samples"] == found["inference"]["samples"] == 60
     assert found["compared"]["predictions"] == found["compared"]["spike_counts"] == 120
@@ -452,14 +444,11 @@ def test_verify_command(tmp_path):
         assert found[kind]["cycles"] > found[kind]["ideal"] > 100 and found[kind]["spikes"] > 10
 
 
-def test_verify_takes_keys_of_the_network(tmp_path):
+def test_verify_takes_keys_of_the_network():
     """As the option of the same name, which changes a network that is there."""
     found = []
     for options in ((), ("--free", 9), ("--set", "phases.free=9")):
-        run(
-            "verify", "--samples", 2, "--board", BOARD, *options, "--json", tmp_path / "v.json", "--overwrite"
-        )
-        found.append(json.loads((tmp_path / "v.json").read_text())["inference"]["cycles"])
+        found.append(json_of("verify", "--samples", 2, "--board", BOARD, *options)["inference"]["cycles"])
     assert found[0] != found[1] == found[2]
 
 
@@ -467,13 +456,10 @@ def test_verify_without_feedback(tmp_path):
     """Test samples only: the network does not learn."""
     forward = network.Network.chain(64, 12, 8, 10, feedback=False)
     network.save(tmp_path / NETWORK, forward, forward.initial_weights(scale=1.5))
-    options = ("--samples", 30, "--board", BOARD, "--json", tmp_path / "v.json")
-    output = run("verify", "--network", tmp_path / NETWORK, *options)
-    found = json.loads((tmp_path / "v.json").read_text())
-    assert "0 mismatches" in output and (found["training"]["samples"], found["inference"]["samples"]) == (
-        0,
-        30,
-    )
+    options = ("--samples", 30, "--board", BOARD)
+    output, found = output_and_json("verify", "--network", tmp_path / NETWORK, *options)
+    assert "0 mismatches" in output
+    assert (found["training"]["samples"], found["inference"]["samples"]) == (0, 30)
     assert found["compared"]["rates"] == 30 * 30 and found["inference"]["spikes"] > 10
 
 
@@ -609,9 +595,7 @@ def test_a_new_command_needs_no_other_file(tmp_path, monkeypatch):
     text, out = tmp_path / "text.txt", tmp_path / "out.txt"
     text.write_text("a\nb\n")
     assert "count-lines" in run("--help") and "--overwrite" in run("count-lines", "--help")
-    written = tmp_path / "found.json"
-    run("count-lines", text, "--out", out, "--json", written)
-    found = json.loads(written.read_text())
+    found = json_of("count-lines", text, "--out", out)
     assert (
         found.items() >= {"command": "count-lines", "lines": 2, "ok": True}.items() and out.read_text() == "2"
     )

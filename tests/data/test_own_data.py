@@ -30,7 +30,7 @@ from equilif.training.storage.history import read_history
 from equilif.training.storage.records import read_identity
 from equilif_golden import network as networks
 from equilif_golden.engine.compiler import engine_for
-from tests.cli import refused
+from tests.cli import json_of, refused
 from tests.cli import run_line as run
 from tests.networks import PHASES
 
@@ -50,9 +50,7 @@ def folder(tmp_path, monkeypatch):
 
 def json_output(line: str) -> dict[str, Any]:
     """JSON output of a successful command."""
-    run(line, "--json", "output.json")
-    found: dict[str, Any] = json.loads(Path("output.json").read_text())
-    Path("output.json").unlink()
+    found: dict[str, Any] = json_of(*line.split())
     return found
 
 

@@ -36,7 +36,7 @@ from equilif_golden.link.protocol import OVERHEAD
 from equilif_golden.network import Network
 from equilif_golden.samples import one_hot
 from equilif_golden.tokens import TokenRows
-from tests.cli import run
+from tests.cli import json_of, output_and_json, run
 from tests.faulty import Faulty
 from tests.link.test_protocol import client_of
 from tests.networks import trained
@@ -83,8 +83,7 @@ def test_table_learns_as_golden(connected, tmp_path):
     assert [e["weights"] for e in history] == [e.weights for e in want.history]
     found = {}
     for where in ((), ("--port", "there")):
-        run("evaluate", tmp_path / "run" / NETWORK, *where, "--json", tmp_path / "e.json", "--overwrite")
-        found[where] = json.loads((tmp_path / "e.json").read_text())
+        found[where] = json_of("evaluate", tmp_path / "run" / NETWORK, *where)
     got, golden = found["--port", "there"], found[()]
     assert got["confusion"] == golden["confusion"] and got["accuracy"] == want.history[-1].test_accuracy
     assert got["spikes_per_sample"] == golden["spikes_per_sample"]
@@ -273,13 +272,13 @@ def test_cost_of_table():
 def test_show_table(connected, tmp_path):
     """With data, which give its size, and for a saved network."""
     file = tmp_path / "net.toml"
-    outputs = ("--json", tmp_path / "s.json", "--out", tmp_path / "n.svg", "--overwrite")
+    outputs = ("--out", tmp_path / "n.svg", "--overwrite")
     networks.save(tmp_path / "n.npz", network := LEARNS.network(data_set()), network.initial_weights())
     for arguments in ((file, "vowels"), (tmp_path / "n.npz",)):
-        output = run("show", *arguments, *outputs)
+        output, shown = output_and_json("show", *arguments, *outputs)
         assert "120 of these weights" in output
         assert "no, tokens" not in output
-        (found,) = (s for s in json.loads((tmp_path / "s.json").read_text())["synapses"] if s["table"])
+        (found,) = (s for s in shown["synapses"] if s["table"])
         assert (found["rows"], found["columns"], found["weights"], found["learning_rate_scale"]) == (
             20,
             6,
@@ -288,8 +287,9 @@ def test_show_table(connected, tmp_path):
         )
         drawn = (tmp_path / "n.svg").read_text()
         assert "table, 20 tokens of 6" in drawn and "4 x learning rate" in drawn
-    assert "embedding table" not in run("show", file, *outputs)
-    (found,) = (s for s in json.loads((tmp_path / "s.json").read_text())["synapses"] if s["table"])
+    output, shown = output_and_json("show", file, *outputs)
+    assert "embedding table" not in output
+    (found,) = (s for s in shown["synapses"] if s["table"])
     assert found["rows"] is None and "embedding table" in (tmp_path / "n.svg").read_text()
 
 

@@ -24,8 +24,8 @@ from equilif_golden.real.rates import PART, Rates  # noqa: E402
 from equilif_golden.real.trainer import Trainer, TrainerSettings, hinge, predict  # noqa: E402
 from equilif_golden.reference import Reference  # noqa: E402
 from equilif_golden.schedule import Schedule  # noqa: E402
+from tests.cli import json_of, run  # noqa: E402
 from tests.real.test_torch_rates import EXACT, in_one_and_two_processes, slope  # noqa: E402
-from tests.training.test_deploy import run  # noqa: E402
 
 ROWS, WIDTH, CLASSES = 12, 6, 3
 
@@ -280,8 +280,7 @@ def test_reviews_end_to_end(reviews, monkeypatch):
     assert net.table is not None and weights[net.table.name].shape == (8 + 3, 2)
     run("train-rates", "imdb", "--data", reviews, "--resume", "--epochs", 13, "--out", out)
     assert len(json.loads((out / HISTORY).read_text())["epochs"]) == 13
-    run("deploy", out, "--data", reviews, "--steps", 24, "--json", out / "deployed.json")
-    deployed = json.loads((out / "deployed.json").read_text())
+    deployed = json_of("deploy", out, "--data", reviews, "--steps", 24)
     assert deployed["settled"] == 1 and deployed["spiking"][0]["accuracy"] > 0.9
     assert deployed["quantisation"][0]["synapse"] == "memory-query"
 

@@ -25,7 +25,7 @@ from equilif_golden.real.rates import Rates, integer_rates  # noqa: E402
 from equilif_golden.real.trainer import Trainer, TrainerSettings  # noqa: E402
 from equilif_golden.reference import Reference  # noqa: E402
 from equilif_golden.schedule import Schedule  # noqa: E402
-from tests.cli import run  # noqa: E402
+from tests.cli import json_of, output_and_json, run  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -44,13 +44,12 @@ def test_save_and_evaluate(trained):
     assert printed["epochs"] == history["epochs"] and [e["epoch"] for e in history["epochs"]] == [1, 2, 3]
     assert history["epochs"][0]["learning_rate"] > history["epochs"][-1]["learning_rate"] > 0
     assert printed["accuracy"] == history["epochs"][-1]["test_accuracy"] > 0.7
-    assert "digits: " in run("evaluate", trained / NETWORK, "--json", trained / "evaluated.json")
-    assert json.loads((trained / "evaluated.json").read_text())["accuracy"] > 0.7
+    output, found = output_and_json("evaluate", trained / NETWORK)
+    assert "digits: " in output and found["accuracy"] > 0.7
 
 
 def test_deployment_report(trained):
-    run("deploy", trained, "--steps", 4, "--steps", 32, "--samples", 40, "--json", trained / "deployed.json")
-    found = json.loads((trained / "deployed.json").read_text())
+    found = json_of("deploy", trained, "--steps", 4, "--steps", 32, "--samples", 40)
     assert (trained / DEPLOYMENT).exists()
     assert abs(found["float"] - found["rates"]) < 0.01 and found["settled"] == 1.0
     coarse, fine = found["spiking"]

@@ -30,7 +30,7 @@ from equilif_golden.kernel import Kernel
 from equilif_golden.network import Constant, Input, Lif, Network, Synapse, TokenRows
 from equilif_golden.places import PlacedError
 from equilif_golden.schedule import Schedule
-from tests.cli import error_of, run
+from tests.cli import error_of, output_and_json, run
 from tests.networks import GRAPH as TANGLED
 from tests.test_kernel import networks as random_networks
 
@@ -670,8 +670,7 @@ def test_program_and_boards_take_file(tmp_path):
 # -- show ------------------------------------------------------------------------------------------
 def test_show_output(tmp_path):
     path = write(tmp_path, GRAPH)
-    printed = run("show", path, "digits", "--json", tmp_path / "s.json")
-    found = json.loads((tmp_path / "s.json").read_text())
+    printed, found = output_and_json("show", path, "digits")
     network = netfile.read(path).network(images.digits())
     assert found["weights"] == network.n_weights and found["bits"] == 16 * network.n_weights
     assert {p["name"]: p["size"] for p in found["populations"]}["a"] == 12
@@ -687,9 +686,9 @@ def test_show_synapses_that_learn(contrast, feedback, tmp_path):
     """Without feedback all learn from errors, none by nudged phases; as in training."""
     network = Network.chain(6, 5, 4, 3, feedback=feedback, schedule=Schedule(contrast=contrast))
     networks.save(tmp_path / "n.npz", network, network.initial_weights())
-    printed = run("show", tmp_path / "n.npz", "--json", tmp_path / "n.json")
+    printed, found = output_and_json("show", tmp_path / "n.npz")
     trains = feedback or contrast == "errors"
-    assert {s["learns"] for s in json.loads((tmp_path / "n.json").read_text())["synapses"]} == {trains}
+    assert {s["learns"] for s in found["synapses"]} == {trains}
     assert trains == network.trainable == ("cannot learn" not in printed)
     if not trains:
         with pytest.raises(ValueError, match=network.feedforward[0].name):

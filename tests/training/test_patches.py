@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 
 import numpy as np
@@ -17,7 +16,7 @@ from equilif.training.settings.presets import PRESETS, RATES, transformer
 from equilif.training.settings.tables import keys as table_keys
 from equilif.training.storage.history import HISTORY, read_history
 from equilif_golden.places import PlacedError
-from tests.cli import error_of, run
+from tests.cli import error_of, json_of, run
 
 DIGITS = PRESETS["digits"]
 
@@ -191,9 +190,8 @@ def test_duplicate_options(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_keys_are_listed(tmp_path):
-    run("init", "--keys", "--json", tmp_path / "keys.json")
-    keys = json.loads((tmp_path / "keys.json").read_text())["keys"]
+def test_keys_are_listed():
+    keys = json_of("init", "--keys")["keys"]
     assert {"phases.free", "learning.epochs", "data.test_fraction", "run.every", "rates.learning_rate"} <= {
         k["key"] for k in keys
     }

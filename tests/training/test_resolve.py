@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,7 +20,7 @@ from equilif_golden import network as networks
 from equilif_golden.kernel import Kernel
 from equilif_golden.learning import largest_rate
 from equilif_golden.network import Network
-from tests.cli import run
+from tests.cli import json_of, run
 from tests.test_listening import WORDS, save, word
 from tests.test_sensor import CLASSES as MOVES
 from tests.test_sensor import recording, save_csv
@@ -125,8 +124,7 @@ def test_one_network(case, data, tmp_path, monkeypatch):
     out = tmp_path / "run"
     run("train", *case.words, "--epochs", 1, "--out", out)
     network, weights = networks.load(out / "network.npz")
-    run("evaluate", out / "network.npz", "--json", tmp_path / "found.json")
-    found = json.loads((tmp_path / "found.json").read_text())
+    found = json_of("evaluate", out / "network.npz")
 
     resolved = resolve(case.request)
     training = Run.start(resolved.description, resolved.data)

@@ -30,7 +30,7 @@ from equilif.training.settings.presets import PRESETS, RATES, transformer
 from equilif.training.storage.folder import LOCK, MADE, OWNER, RUN, RunFolder
 from equilif.training.storage.history import HISTORY, NETWORK, digest, read_history
 from equilif_golden import files, network
-from tests.cli import error_of, run
+from tests.cli import error_of, json_of, run
 from tests.data.test_data import write_random
 from tests.networks import trained
 
@@ -562,9 +562,7 @@ def test_gradient_of_network_is_untrained(done):
 
 
 def test_folder_of_a_run_is_its_network(done, tmp_path):
-    for folder, found in ((done, tmp_path / "a.json"), (done / "network.npz", tmp_path / "b.json")):
-        run("evaluate", folder, "--json", found)
-    assert (tmp_path / "a.json").read_text() == (tmp_path / "b.json").read_text()
+    assert json_of("evaluate", done) == json_of("evaluate", done / "network.npz")
     assert "network.npz" in error_of("evaluate", tmp_path)
 
 

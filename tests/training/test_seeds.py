@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import subprocess
 import sys
@@ -17,7 +16,7 @@ from equilif.training.run import Run
 from equilif.training.settings.presets import PRESETS
 from equilif.training.storage.folder import LOCK, OWNER, folder_of, seed_folders
 from equilif.training.storage.history import HISTORY, NETWORK, read_history
-from tests.cli import error_of, run
+from tests.cli import error_of, output_and_json, run
 from tests.networks import trained
 
 SMALL = ("digits", "--hidden", 4, "--epochs", 2)
@@ -40,10 +39,8 @@ def weights(out: Path) -> dict[int, list[str | None]]:
 
 
 def test_parallel_seeds_equal_single_runs(alone, tmp_path):
-    printed = tmp_path / "printed.json"
-    output = run("train", *SMALL, "--seed", "0-2", "--out", tmp_path / "out", "--json", printed)
+    output, found = output_and_json("train", *SMALL, "--seed", "0-2", "--out", tmp_path / "out")
     assert weights(tmp_path / "out") == alone
-    found = json.loads(printed.read_text())
     accuracies = [r["accuracy"] for r in found["runs"]]
     assert [r["seed"] for r in found["runs"]] == [0, 1, 2]
     assert found["accuracy"] == pytest.approx(sum(accuracies) / 3) and f"{found['accuracy']:.2%}" in output
