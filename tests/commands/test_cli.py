@@ -8,8 +8,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -38,6 +36,7 @@ from equilif_golden.kernel import Kernel
 from equilif_golden.schedule import Schedule
 from equilif_sim import verilated
 from tests.cli import BOARD, PNG, error_of, json_of, output_and_json, run
+from tests.programs import python
 
 #: models has no option to show
 COMMANDS = sorted(set(typer.main.get_command(cli.app).commands) - {"models"})
@@ -83,7 +82,7 @@ def test_lazy_imports_are_modules():
         "    from equilif_golden.kernel import Kernel\n    assert Kernel is kernel.Kernel\n"
         "else:\n    raise AssertionError"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(cli.__file__).parent.parent)
+    python(code, cwd=Path(cli.__file__).parent.parent)
 
 
 @pytest.mark.parametrize("words, loaded", [(["--help"], True), (["train", "--help"], False)])
@@ -96,14 +95,7 @@ def test_help_imports_nothing_heavy(words, loaded):
         f"assert ('equilif.commands.boards' in sys.modules) == {loaded}\n"
         "print('heavy:', *[m for m in heavy if m in sys.modules])"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        check=True,
-        cwd=Path(cli.__file__).parent.parent,
-    )
-    assert done.stdout.splitlines()[-1] == "heavy:"
+    assert python(code, cwd=Path(cli.__file__).parent.parent).stdout.splitlines()[-1] == "heavy:"
 
 
 @pytest.mark.parametrize(
@@ -168,9 +160,8 @@ def test_missing_package(package, advice, arguments, tmp_path):
         f"import sys; sys.modules[{package!r}] = None; sys.argv[1:] = {list(arguments)!r}\n"
         "import equilif.cli as c; c.main()"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
-    assert done.returncode == 2
-    assert done.stderr.count("\n") == 1 and "pip install" in done.stderr and advice in done.stderr
+    error = python(code, status=2, cwd=tmp_path).stderr
+    assert error.count("\n") == 1 and "pip install" in error and advice in error
     assert not list(tmp_path.iterdir())
 
 
@@ -180,10 +171,8 @@ def test_training_needs_no_matplotlib(tmp_path):
         f"sys.argv[1:] = ['train', '--epochs', '1', '--out', {str(tmp_path)!r}]\n"
         "import equilif.cli as c; c.main()"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(cli.__file__).parent.parent
-    )
-    assert done.returncode == 0 and "pip install" in done.stdout and "[plot]'" in done.stdout
+    printed = python(code, cwd=Path(cli.__file__).parent.parent).stdout
+    assert "pip install" in printed and "[plot]'" in printed
     assert {p.name for p in tmp_path.iterdir()} == {NETWORK, HISTORY}
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import re
 import shutil
 import subprocess
@@ -26,6 +25,7 @@ from equilif_golden.engine.config import EngineConfig
 from equilif_golden.kernel import Kernel
 from equilif_golden.link.device import Device
 from equilif_golden.network import Network
+from tests.programs import program
 from tests.standalone import client_of
 
 ROOT = Path(__file__).parents[2]
@@ -206,15 +206,7 @@ def test_text_notebook(tmp_path):
 
 
 def run(*arguments: str, folder: Path) -> str:
-    done = subprocess.run(
-        [sys.executable, *arguments],
-        cwd=folder,
-        env={**os.environ, "COLUMNS": "200"},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    return program(sys.executable, *arguments, cwd=folder, COLUMNS="200").stdout
 
 
 def test_torch_dataset():

@@ -33,6 +33,7 @@ from tests.cli import error_of
 from tests.cli import run as command_line
 from tests.engine.test_self_attention import with_energy
 from tests.networks import GRAPH, memory_case, sample
+from tests.programs import program
 
 ENGINE = EngineConfig(lanes=4, tiles=160, value_groups=64, state_groups=32, program_words=256)
 DIGITS = Network.chain(64, 8, 10)
@@ -460,9 +461,9 @@ def test_every_fault_of_the_bus(case, tmp_path):
     result, and after an error nothing but a load.  Two driver structures on one engine notice each other.
     """
     build(tmp_path, *SMALL[case], options=["-DEQUILIF_MAX_POLLS=20"], program=FAULTS)
-    done = subprocess.run([tmp_path / "trial", "bus"], capture_output=True, text=True)
-    counts = re.search(r"(\d+) positions, (\d+) kinds: (\d+) errors, (\d+) right, 0 wrong", done.stdout)
-    assert done.returncode == 0 and counts, done.stdout + done.stderr
+    printed = program(tmp_path / "trial", "bus").stdout
+    counts = re.search(r"(\d+) positions, (\d+) kinds: (\d+) errors, (\d+) right, 0 wrong", printed)
+    assert counts, printed
     positions, kinds, errors, right = map(int, counts.groups())
     assert positions > 500 and kinds == 48 and errors + right == positions * kinds and errors > right
 
@@ -471,15 +472,9 @@ def test_every_fault_of_the_bus(case, tmp_path):
 def test_images_of_wrong_numbers(case, tmp_path):
     """With the right checksum: refused, or used within their memory and that of the engine."""
     build(tmp_path, *SMALL[case], options=["-DEQUILIF_MAX_POLLS=20"], program=FAULTS)
-    environment = os.environ | {"UBSAN_OPTIONS": "print_stacktrace=1"}
-    done = subprocess.run(
-        [tmp_path / "trial", "images", tmp_path / "network.bin", "20000"],
-        capture_output=True,
-        text=True,
-        env=environment,
-    )
-    assert done.returncode == 0, done.stderr
-    accepted, loaded = map(int, re.search(r"(\d+) accepted, (\d+) loaded", done.stdout).groups())
+    trial = (tmp_path / "trial", "images", tmp_path / "network.bin", 20_000)
+    printed = program(*trial, UBSAN_OPTIONS="print_stacktrace=1").stdout
+    accepted, loaded = map(int, re.search(r"(\d+) accepted, (\d+) loaded", printed).groups())
     assert 0 < loaded < accepted < 10_000
 
 

@@ -14,8 +14,6 @@ import random
 import re
 import select
 import signal
-import subprocess
-import sys
 import termios
 import threading
 import time
@@ -52,6 +50,7 @@ from equilif_sim.board import Terminal
 from tests.cli import outcome
 from tests.link.test_protocol import client_of
 from tests.netlists import identity_luts
+from tests.programs import python
 from tests.test_hostile_api import arrays
 
 CONFIG = EngineConfig(lanes=4, tiles=64, value_groups=32, state_groups=16, program_words=128)
@@ -467,11 +466,8 @@ def test_commands_without_packages():
         ("sliplib", ["identify", "--port", "/dev/null"]),
     ):
         lacks = f"import sys; sys.modules[{package!r}] = None; from equilif.cli import main; main()"
-        done = subprocess.run(
-            [sys.executable, "-c", lacks, *words], capture_output=True, text=True, timeout=LIMIT, cwd=ROOT
-        )
-        assert done.returncode == 2 and f"{package} is not installed: " in done.stderr, done.stderr
-        assert "Traceback" not in done.stderr and done.stderr.count("\n") == 1
+        error = python(lacks, *words, status=2, cwd=ROOT).stderr
+        assert f"{package} is not installed: " in error and error.count("\n") == 1
 
 
 @pytest.mark.parametrize("module", ["flash", "simulate", "ports", "client"])
@@ -482,10 +478,7 @@ def test_modules_without_packages(module):
         f"try: import equilif.host.{module}\n"
         "except MissingExtra as e: print(e)"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", lacks], capture_output=True, text=True, timeout=LIMIT, cwd=ROOT
-    )
-    assert "is not installed: " in done.stdout, done.stderr
+    assert "is not installed: " in python(lacks, cwd=ROOT).stdout
 
 
 # -- bitstreams ------------------------------------------------------------------------------------

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -320,15 +319,13 @@ distributed.leave()
 def in_one_and_two_processes(program, folder):
     """The file that a program writes, alone and as two processes of torch.distributed."""
     (folder / "two.py").write_text(program)
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
+    environment = {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
     runs = []
     for name, launcher in (
         ("one", []),
         ("two", ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]),
     ):
-        command = [sys.executable, *launcher, str(folder / "two.py"), str(folder / name)]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
+        program(sys.executable, *launcher, folder / "two.py", folder / name, **environment)
         runs.append(np.load(folder / f"{name}.npz"))
     return runs
 

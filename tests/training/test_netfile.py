@@ -5,8 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
@@ -32,6 +30,7 @@ from equilif_golden.places import PlacedError
 from equilif_golden.schedule import Schedule
 from tests.cli import error_of, output_and_json, run
 from tests.networks import GRAPH as TANGLED
+from tests.programs import python
 from tests.test_kernel import networks as random_networks
 
 #: inputs, two hidden populations, a skip connection and a backward synapse
@@ -207,8 +206,7 @@ def test_presets_need_no_tomlkit():
     code = "import sys; sys.modules['tomlkit'] = None; "
     code += "from equilif.training.settings.presets import PRESETS as p; "
     code += "print(p['digits'].hidden, p['imdb'].heads)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "(64,) 16\n"
+    assert python(code).stdout == "(64,) 16\n"
 
 
 # -- round trip ------------------------------------------------------------------------------------

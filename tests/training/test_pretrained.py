@@ -2,8 +2,6 @@
 
 import json
 import shlex
-import subprocess
-import sys
 
 import pytest
 
@@ -11,6 +9,7 @@ from equilif.training.storage.history import digest
 from equilif.training.storage.pretrained import FOLDER, Card, model_path
 from equilif_golden import network as networks
 from tests.cli import error_of, json_of, run
+from tests.programs import python
 
 CARDS = Card.all()
 
@@ -66,9 +65,8 @@ def test_list():
 
 def test_list_without_boards():
     code = "import sys; sys.modules['amaranth'] = None; import equilif.cli as c; c.main()"
-    done = subprocess.run([sys.executable, "-c", code, "models"], capture_output=True, text=True)
-    assert done.returncode == 0 and all(name in done.stdout for name in CARDS)
-    assert "[hdl,boards]'" in done.stdout.replace("\n", "")
+    printed = python(code, "models").stdout
+    assert all(name in printed for name in CARDS) and "[hdl,boards]'" in printed.replace("\n", "")
 
 
 def test_conversion_of_a_pretrained_network(tmp_path):

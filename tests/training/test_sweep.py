@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -30,6 +29,7 @@ from equilif.hardware.boards import find
 from equilif.results import ToolFailed
 from equilif.training.settings.presets import PRESETS
 from tests.cli import BOARD, PNG, error_of, json_of, run
+from tests.programs import program
 from tests.training.test_runs import write_idx
 
 DATA = "ab" * 32  #: a digest
@@ -381,14 +381,7 @@ def killed_half_way(out: Path, n: int, *arguments: object) -> tuple[dict[str, in
         process.wait()
     before = {p.name: p.stat().st_mtime_ns for p in folder.glob("*.json")}
     assert n // 2 <= len(before) < n
-    done = subprocess.run(
-        command(out, *arguments),
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        env={**os.environ, "COLUMNS": "250"},
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    done = program(*command(out, *arguments), cwd=ROOT, COLUMNS="250")
     after = {p.name: p.stat().st_mtime_ns for p in folder.glob("*.json")}
     assert len(after) == n and {k: after[k] for k in before} == before, "a finished point was done again"
     assert f"{n} points: {len(before)} done before, {n - len(before)} to go" in done.stdout
