@@ -35,7 +35,6 @@ from tests.networks import GRAPH, SCHEDULES
 
 #: untyped, to test invalid arguments
 anything: Any = Population
-any_lif: Any = Lif
 
 X, B, H, Y = (
     Population("x", 3, "input"),

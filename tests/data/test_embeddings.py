@@ -125,12 +125,6 @@ def test_package_needs_pyarrow(package, monkeypatch):
         embeddings.read()
 
 
-def test_no_package(monkeypatch):
-    monkeypatch.setattr(embeddings, "PACKAGE", "no-such-package-here")
-    with pytest.raises(ValueError, match=r"\[text\].*data\.word_vectors"):
-        embeddings.read()
-
-
 def test_codes_are_standardised_and_clipped():
     x = np.random.default_rng(0).normal([5, -2, 0], [1, 30, 0.01], (4000, 3))
     c = embeddings.code(x)

@@ -547,14 +547,6 @@ def test_digits_need_no_folder(tmp_path):
         images.load("digits", tmp_path)
 
 
-def test_named_folder_before_package(tmp_path, monkeypatch):
-    write_ts(tmp_path / "site/aeon/datasets/data/JapaneseVowels")
-    (tmp_path / "site/aeon/__init__.py").write_text("")
-    monkeypatch.syspath_prepend(tmp_path / "site")
-    with pytest.raises(ValueError, match="no JapaneseVowels_TRAIN.ts .*nowhere"):
-        sequences.load("vowels", tmp_path / "nowhere")
-
-
 def test_paths_as_strings(tmp_path):
     write_set(tmp_path / "idx")
     assert len(images.load("mnist", str(tmp_path / "idx")).x_train) == 3

@@ -179,7 +179,7 @@ def test_missing_reviews(reviews, tmp_path):
 def test_missing_vectors(reviews, monkeypatch):
     monkeypatch.setattr(embeddings, "PACKAGE", "no-such-package-here")
     (reviews / "glove.txt").unlink()
-    with pytest.raises(ValueError, match=r"\[text\]"):
+    with pytest.raises(ValueError, match=r"\[text\].*data\.word_vectors"):
         sequences.load("imdb", reviews)
     with pytest.raises(ValueError, match="nowhere.txt"):
         sequences.load("imdb", reviews, vectors=reviews / "nowhere.txt")
@@ -590,6 +590,8 @@ def test_vowels_of_installed_package(tmp_path, monkeypatch):
     (tmp_path / "site/aeon/__init__.py").write_text("raise RuntimeError('it is heavy, its files are enough')")
     monkeypatch.syspath_prepend(tmp_path / "site")
     assert len(sequences.load("vowels").train) == 3
+    with pytest.raises(ValueError, match="JapaneseVowels_TRAIN.ts .*nowhere"):
+        sequences.load("vowels", tmp_path / "nowhere")
 
 
 # --------------------------------------------------------------------------------------------------
