@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, get_args, get_type_hints
+from typing import get_args, get_type_hints
 
 import numpy as np
 import pytest
@@ -43,13 +43,6 @@ NETWORKS = pytest.mark.parametrize("network", [CHAIN, GRAPH], ids=["chain", "gra
 def sample(network, n=40, seed=0):
     rng = np.random.default_rng(seed)
     return rng.integers(0, 256, (n, network.n_inputs)).astype(np.uint8), rng.integers(0, network.n_outputs, n)
-
-
-def trained(run: Any, **options: Any) -> Any:
-    """A run, trained to its end."""
-    while not run.done:
-        run.epoch(**options)
-    return run
 
 
 #: three layers with skip connections

@@ -696,7 +696,7 @@ def test_samples_sorted_by_class(labels, learned):
     kernel = Kernel(SMALL, learning_rate=0.01)
     if not learned:
         for model in (kernel, Chip(EngineModel(EngineConfig(lanes=4)), SMALL, learning_rate=0.01)):
-            with pytest.raises(ValueError, match="order="):
+            with pytest.raises(ValueError, match="sorted by class"):
                 model.train(x, labels)
     order = None if learned else np.arange(len(labels))
     assert kernel.train(x, labels, order).samples == len(labels)
@@ -704,7 +704,7 @@ def test_samples_sorted_by_class(labels, learned):
 
 def test_no_samples():
     kernel = Kernel(SMALL, learning_rate=0.01)
-    with pytest.raises(ValueError, match="accuracy"):
+    with pytest.raises(ValueError, match="no samples"):
         kernel.accuracy(IMAGES[:0], CLASSES[:0])
     assert kernel.train(IMAGES[:0], CLASSES[:0]) == (0, 0, 0, 0) and kernel.predict(IMAGES[:0]).shape == (0,)
 
@@ -723,7 +723,7 @@ def test_smallest_learning_rate():
 
 def test_refused_learning_rate_changes_nothing():
     for model in (Kernel(SMALL), Reference(SMALL), Chip(EngineModel(EngineConfig()), SMALL)):
-        with pytest.raises(ValueError, match="3.08e-05"):
+        with pytest.raises(ValueError, match="smallest step"):
             model.set_learning_rate(1e-9)
         assert not model.learns
         model.set_learning_rate(0.01)

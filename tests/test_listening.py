@@ -29,7 +29,7 @@ from equilif_golden.front_end import tokens
 from equilif_golden.front_end.segmentation import Verdict
 from equilif_golden.link.device import Device
 from tests.cli import error_of, json_of, run
-from tests.networks import trained
+from tests.runs import trained
 from tests.standalone import client_of
 
 RATE = 8000

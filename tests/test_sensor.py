@@ -36,7 +36,7 @@ from equilif_golden.link.protocol import FrontEndKind
 from equilif_golden.network import Network
 from tests.cli import error_of, json_of, run
 from tests.listening import ListeningBoard
-from tests.networks import trained
+from tests.runs import trained
 from tests.standalone import client_of
 from tests.test_listening import folder, save, silence  # noqa: F401
 

@@ -204,7 +204,7 @@ def test_crop_and_mask_are_deterministic():
 @pytest.mark.parametrize("option", [{"token_crop": 0.2}, {"input_mask": 1}])
 def test_augmentation_needs_fixed_tokens(option):
     for preset in (PRESETS["digits"], PRESETS["imdb"]):
-        with pytest.raises(ValueError, match=f"{next(iter(option))}.*{preset.data}"):
+        with pytest.raises(ValueError, match="not learned"):
             preset.changed(**option)
 
 
@@ -248,7 +248,7 @@ def test_table_needs_data():
 
 
 def test_token_dropout_needs_attention():
-    with pytest.raises(ValueError, match="token_dropout .*digits"):
+    with pytest.raises(ValueError, match="token_dropout drops tokens"):
         PRESETS["digits"].changed(token_dropout=0.5)
 
 
@@ -293,7 +293,7 @@ def test_nearest_words():
 
 @pytest.mark.parametrize(
     "change, words, message",
-    [({}, ["odd33"], "'odd33'.*odd3"), ({"words": ()}, [], "table_rows")],
+    [({}, ["odd33"], "'odd33'.*odd3"), ({"words": ()}, [], "no trained embedding table")],
 )
 def test_unknown_words(change, words, message):
     data = replace(named(), **change)

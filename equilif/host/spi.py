@@ -15,7 +15,8 @@ import re
 import time
 from typing import Any, Protocol
 
-from equilif.host.buses import SPI, BufferedPort
+from equilif.host.buffered import BufferedPort
+from equilif.host.buses import SPI
 from equilif.host.client import LinkError
 from equilif_golden.extras import needs
 from equilif_golden.fixed import check_int

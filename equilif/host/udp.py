@@ -13,7 +13,8 @@ import socket
 import time
 from typing import Protocol
 
-from equilif.host.buses import UDP, BufferedPort
+from equilif.host.buffered import BufferedPort
+from equilif.host.buses import UDP
 from equilif.host.client import LinkError
 from equilif_golden.fixed import check_int
 from equilif_golden.link.udp import PORT, DatagramNumbers

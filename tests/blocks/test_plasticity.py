@@ -57,7 +57,7 @@ def test_learning_step_uses_the_finest_gain_and_freezes_at_zero():
 
 @pytest.mark.parametrize("rate", [-0.1, np.nan, np.inf])
 def test_learning_step_rejects_invalid_rates(rate):
-    with pytest.raises(ValueError, match=f"learning rate.*{rate}$"):
+    with pytest.raises(ValueError, match="finite number"):
         learning_step(rate, fraction=12)
 
 

@@ -30,9 +30,9 @@ from tests.standalone import (
     AREA,
     CONFIG,
     NETWORK,
+    DevicePort,
     FailingFlash,
     PowerCut,
-    TrainerPort,
     client_of,
     new,
     training_job,
@@ -43,7 +43,7 @@ CUTS = 100  #: number of cuts, by command
 HOW = ("host", "reset", "power")
 
 
-class CutWire(TrainerPort):
+class CutWire(DevicePort):
     """A port with an event before or after command number ``at`` of the host.
 
     ``slow``: after a reset the board finishes its start before the next command.
@@ -65,7 +65,7 @@ class CutWire(TrainerPort):
             if how == "host":
                 raise PowerCut
             self.device = new(self.device.flash.content)
-            self.pending = b""
+            self.received = b""
             if self.slow:
                 self.device.trainer.work()
             return len(data)

@@ -41,7 +41,6 @@ from equilif_golden.network import Network
 from equilif_sim.board import SimulatedBoard, Terminal
 from equilif_sim.tools import verilator
 from tests.faulty import Faulty
-from tests.networks import trained
 
 # just large enough for the digits
 SMALL = dataclasses.replace(
@@ -104,6 +103,12 @@ def digits(n_train: int, n_test: int):
 
 def preset(epochs: int):
     return DIGITS.changed(epochs=epochs)
+
+
+def trained(run: Run, **options) -> Run:
+    while not run.done:
+        run.epoch(**options)
+    return run
 
 
 def golden(epochs: int, data=None) -> Run:

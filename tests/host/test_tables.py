@@ -39,7 +39,7 @@ from equilif_golden.tokens import TokenRows
 from tests.cli import json_of, output_and_json, run
 from tests.faulty import Faulty
 from tests.link.test_protocol import client_of
-from tests.networks import trained
+from tests.runs import trained
 from tests.test_tokens import LEARNS, data_set
 
 CONFIG = EngineConfig(lanes=4, tiles=128, value_groups=64, state_groups=32, program_words=512)

@@ -99,7 +99,7 @@ def test_order_quality():
 
 def test_order_limits():
     for n in (0, -1, (1 << 20) + 1, 2.5):
-        with pytest.raises(ValueError, match=r"^samples .*1\.\.1048576"):
+        with pytest.raises(ValueError, match=r"samples \(on a board\)"):
             half_of(n)
     with pytest.raises(ValueError, match="seed"):
         order(5, -1, 0)
@@ -526,9 +526,9 @@ def test_unsupported_standalone_training():
     identity = new().identity
     wide = Network.chain(2, 257)
     for bad, other, message in (
-        (dataclasses.replace(identity, flash_blocks=0), d, "--flash"),
-        (dataclasses.replace(identity, flash_blocks=7), d, "8 of 7 blocks"),
-        (identity, dataclasses.replace(d, rates=[0.1] * 256), r"^epochs .*1\.\.255"),
+        (dataclasses.replace(identity, flash_blocks=0), d, "no standalone trainer"),
+        (dataclasses.replace(identity, flash_blocks=7), d, "no sample fits"),
+        (identity, dataclasses.replace(d, rates=[0.1] * 256), r"epochs \(on a board\)"),
         (identity, dataclasses.replace(d, network=wide, weights=wide.initial_weights(0)), "256 classes"),
     ):
         with pytest.raises(ValueError, match=message):
@@ -537,7 +537,7 @@ def test_unsupported_standalone_training():
 
 def test_invalid_flash_areas():
     for first, blocks in ((0, 5), (-1, 5), (5, 0), (250, 7), (MAX_BLOCKS, 1), (1.5, 2)):
-        with pytest.raises(ValueError, match=r"^(first|blocks) .*1\.\."):
+        with pytest.raises(ValueError, match="of the flash"):
             Area(first, blocks)
     assert Area(1, 255).size == 255 * BLOCK and PAGE < BLOCK
 

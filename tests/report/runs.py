@@ -20,7 +20,7 @@ from equilif.training.settings.description import Description
 from equilif.training.settings.patches import patched
 from equilif.training.settings.presets import PRESETS
 from equilif_golden.network import TokenRows
-from tests import networks
+from tests import runs as whole
 
 #: names that a page must escape
 CLASSES = ("<script>alert(1)</script>", "salt & pepper", "$x_1$ \"q\" 'z'")
@@ -38,7 +38,7 @@ class ReportPage:
 
 def trained(folder: Path, preset: Description, data: DataSet) -> DataSet:
     """Train a preset and save the run in ``folder``; its data."""
-    networks.trained(Run.start(preset, data, 0), folder=folder)
+    whole.trained(Run.start(preset, data, 0), folder=folder)
     return data
 
 

@@ -32,7 +32,7 @@ from equilif.training.storage.history import HISTORY, NETWORK, digest, read_hist
 from equilif_golden import files, network
 from tests.cli import error_of, json_of, run
 from tests.data.test_data import write_random
-from tests.networks import trained
+from tests.runs import trained
 
 PHASES = [word for key in ("free=24", "nudged=12", "window=8") for word in ("--set", f"phases.{key}")]
 #: options of `equilif train digits --seed 0`, and the digest of the final weights

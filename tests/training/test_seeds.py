@@ -17,7 +17,7 @@ from equilif.training.settings.presets import PRESETS
 from equilif.training.storage.folder import LOCK, OWNER, folder_of, seed_folders
 from equilif.training.storage.history import HISTORY, NETWORK, read_history
 from tests.cli import error_of, output_and_json, run
-from tests.networks import trained
+from tests.runs import trained
 
 SMALL = ("digits", "--hidden", 4, "--epochs", 2)
 PRESET = PRESETS["digits"].changed(hidden=(4,), epochs=2)
