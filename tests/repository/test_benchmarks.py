@@ -87,7 +87,7 @@ def test_bad_input_is_one_error(arguments, capsys):
 
 def test_choose():
     assert choose((), "ab", "letter") == ["a", "b"] and choose(["b"], "ab", "letter") == ["b"]
-    with pytest.raises(ValueError, match="letter c: .*a, b"):
+    with pytest.raises(ValueError, match=r"\bc: .*a, b"):
         choose(["b", "c"], "ab", "letter")
 
 
