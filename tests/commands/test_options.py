@@ -86,7 +86,9 @@ class SampleOptions:
 
 
 def test_options_of_a_dataclass():
-    def command(size: Annotated[SampleOptions, fields_of(SampleOptions)] = SampleOptions(), y: int = 3) -> object:
+    def command(
+        size: Annotated[SampleOptions, fields_of(SampleOptions)] = SampleOptions(), y: int = 3
+    ) -> object:
         return size, y
 
     run = expanded(command)
