@@ -639,6 +639,15 @@ def test_external_weights_of_boards(name):
         assert len(dict(pins)) == len({pin for _, pin in pins}) == n
 
 
+def test_clock_of_a_design_with_an_sdram():
+    """That of the design with the SDRAM, unless one is given."""
+    board = replace(BOARDS["ulx3s-25f"], sdram=replace(BOARDS["ulx3s-25f"].sdram, clock_hz=75e6))
+    for options, hz in (({}, 75_000_000), ({"clock": 60}, 60_000_000)):
+        design = known.with_options(board, sdram=True, **options)
+        assert design.clock_hz == design.config.external.hz == hz
+    assert known.with_options(board, standalone=True).clock_hz == board.clock_hz
+
+
 def test_samples_in_an_sdram():
     samples = known.with_options(BOARDS["ulx3s-25f"], standalone=True, sdram=True)
     assert samples.sample_memory and samples.standalone and not samples.config.external

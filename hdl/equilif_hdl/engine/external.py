@@ -279,12 +279,11 @@ class Mover(wiring.Component):
         m.d.sync += [
             window.eq(self.config.tiles - (k + 1) * self.row_length) for k, window in enumerate(windows)
         ]
-        length = Signal.like(request.p.length)
-        m.d.sync += length.eq(self.row_length * parts - 1)
         block.add(m, self, starts, requests_row & request.ready)
         stores = self._store(m, released, windows[0], events[0])
         self._fetch(m, Array(windows), events, block)
         with m.If(self.busy):
+            length = self.row_length * parts - 1
             m.d.comb += [
                 request.valid.eq(requests_row | stores),
                 request.p.address.eq((start + distance) << shift),
@@ -341,7 +340,6 @@ class Mover(wiring.Component):
         parts = self.config.sdram_words
         slot = Signal(range(SLOTS))  # of the row that is fetched
         k = Signal.like(self.row_length)  # groups of it that are there
-        last_k = Signal.like(self.row_length)
         part = Signal(range(parts))
         words = Signal(16 * p)  # of a group; the last one is the high one
         word = Cat(words, r.payload)[-16 * p :]
@@ -350,11 +348,11 @@ class Mover(wiring.Component):
         handed_slot = Signal(range(SLOTS))
         hands_on = self.external & ~self.backwards & self.o.valid & self.o.ready
         m.d.comb += r.ready.eq(1)
-        m.d.sync += [rows.write.eq(0), last_k.eq(self.row_length - 1)]
+        m.d.sync += rows.write.eq(0)
         with m.If(self.busy & r.valid):
             m.d.sync += [words.eq(word), part.eq(Mux(part == parts - 1, 0, part + 1))]
             with m.If(part == parts - 1):
-                m.d.comb += fetched.eq(k == last_k)
+                m.d.comb += fetched.eq(k == self.row_length - 1)
                 m.d.sync += [
                     rows.write.eq(1),
                     rows.w_data.eq(word),
