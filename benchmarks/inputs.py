@@ -345,6 +345,11 @@ INPUTS: dict[str, Callable[[str], RecordInputs]] = {
     "updates": lambda _: RecordInputs(["benchmarks/updates.py"]),
     "mutants": _target,
     "sdram": _synthesised("sdram"),
+    "sdram maps": lambda _: RecordInputs(
+        ["benchmarks/sdram.py"],
+        [_benchmark("sdram").maps_engine],
+        _few_samples(_benchmark("sdram").MAPS_COMMAND),
+    ),
     "sdram samples": lambda name: _board(
         name, "benchmarks/standalone.py", "hdl/equilif_hdl/link/flash_cache.py", "hdl/equilif_hdl/sdram.py"
     ),

@@ -4,11 +4,15 @@ boards that have an SDRAM.
 Bandwidth: words per cycle by equilif_golden.sdram, which has the cycles of the RTL, refreshes included.
 --data DIR trains networks of MNIST with external weights on the engine model, whose cycles are those of the
 RTL, after an epoch on the kernel, and compares the weights with it.
+--maps N --data DIR trains N samples of Fashion-MNIST by a network of convolutions on the RTL of a board's engine
+with the model of its SDRAM, after an epoch on the kernel, and compares predictions, spikes and weights with it.
+Samples are kept in build/sdram_maps, so an interrupted run goes on.
 --build DIR builds the memory test of a board with some seeds: cells, f_max, and DIR/SEED/top.bit to load.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,9 +21,12 @@ from typing import Annotated, Any, NamedTuple
 import numpy as np
 
 from benchmarks import pages, records
+from benchmarks.inputs import ROOT
 from benchmarks.registry import Data, Write
-from benchmarks.training import BOARD_PRESET, after_an_epoch
+from benchmarks.training import BOARD_PRESET, after_an_epoch, plan_after_an_epoch, request
+from equilif.data.sets import images
 from equilif.data.sets.dataset import DataSet
+from equilif.training.resolve import resolve
 from equilif_boards import BOARDS
 from equilif_boards.build import NAME, REPORT, report_of
 from equilif_boards.memory_test import MemoryTestDesign
@@ -32,8 +39,10 @@ from equilif_golden.kernel import Kernel
 from equilif_golden.network import Network
 from equilif_golden.samples import one_hot
 from equilif_golden.sdram import CHIPS, bandwidth
+from equilif_sim.verilated import VerilatedEngine, library, rtl
 
 RECORD = records.SUMMARIES / "sdram.json"
+MAPS_RECORD = records.SUMMARIES / "sdram_maps.json"
 LENGTHS = (1, 4, 16, 64, 256, 1024, 16384)
 MHZ = 95
 BOARD = "ulx3s-25f"
@@ -147,6 +156,68 @@ def trained(memory: BoardMemory, kernel: Kernel, data: DataSet, order: Raw) -> d
     }
 
 
+MAPS_BOARD = "ulx3s-85f-maps"
+MAPS_COMMAND = "equilif train fashion --hidden conv:64 --hidden conv:128"
+STEP = 5  #: samples after which weights are compared
+
+
+class SimulatedSample(NamedTuple):
+    """Cycles of a sample, its spikes, and whether prediction and spikes are those of the kernel."""
+
+    cycles: int
+    spikes: int
+    equal: bool
+
+
+def maps_engine() -> str:
+    """RTL of the engine of the board of the network of convolutions."""
+    board = BOARDS[MAPS_BOARD].with_sdram()
+    return rtl(board.config, board.state_ram)
+
+
+def simulated_maps(data: Path, n: int) -> dict[str, Any]:
+    """Samples of the network of convolutions on the RTL of its board."""
+    config = BOARDS[MAPS_BOARD].with_sdram().config
+    assert config.external is not None
+    text = maps_engine()
+    fashion = images.fashion(data)
+    plan = resolve(request(MAPS_COMMAND, fashion)).description
+    kernel, order = plan_after_an_epoch(plan, fashion, n)
+    store = ROOT / "build" / "sdram_maps" / f"{hashlib.sha256(text.encode()).hexdigest()[:12]}.json"
+    samples = [SimulatedSample(*each) for each in records.read(store).get("samples", [])]
+    kernel = Kernel(kernel.network, kernel.weights, learning_rate=plan.rate(1), counter=kernel.counter)
+    kernel.train(fashion.x_train, fashion.y_train, order[: len(samples)])
+    engine = VerilatedEngine(config, made=library(config, text))
+    chip = Chip(engine, kernel.network, kernel.weights, learning_rate=plan.rate(1), counter=kernel.counter)
+    for first in range(len(samples), n, STEP):
+        for j in order[first : first + STEP]:
+            x, label = fashion.x_train[j], fashion.y_train[[j]]
+            run = chip.sample(x, one_hot(label, kernel.network.n_outputs)[0])
+            prediction = kernel.predict(x[None])[0]
+            spikes = kernel.train(fashion.x_train, fashion.y_train, np.array([j])).spikes
+            equal = bool(run.prediction == prediction and run.spikes == spikes)
+            samples.append(SimulatedSample(run.cycles, run.spikes, equal))
+            print(len(samples), samples[-1], flush=True)
+        assert all(np.array_equal(kernel.weights[name], w) for name, w in chip.weights.items())
+        assert not engine.violations, engine.violations
+        records.write(store, {"samples": samples})
+    cycles = sum(sample.cycles for sample in samples[:n])
+    return {
+        **records.stamp("sdram maps"),
+        "board": MAPS_BOARD,
+        "chip": config.external.chip_name,
+        "network": " - ".join(
+            "x".join(map(str, p.shape or [p.size]))
+            for p in kernel.network.populations
+            if p.kind != "constant"
+        ),
+        "samples": n,
+        "cycles": round(cycles / n),
+        "samples/s": round(n * config.external.hz / cycles, 1),
+        "mismatches": sum(not sample.equal for sample in samples[:n]),
+    }
+
+
 def main(
     *,
     board: Annotated[str, "name of the board"] = BOARD,
@@ -155,8 +226,17 @@ def main(
     seeds: Annotated[int, "number of seeds"] = 1,
     data: Data | None = None,
     samples: Annotated[int, "training samples"] = 200,
+    maps: Annotated[int, "training samples of convolutions on the RTL"] = 0,
     write: Write = False,
 ) -> None:
+    if maps:
+        if data is None:
+            raise ValueError("--maps needs --data, the folder of Fashion-MNIST")
+        row = simulated_maps(data, maps)
+        print(row, flush=True)
+        if write:
+            pages.save(MAPS_RECORD, row, 1)
+        return
     known = records.read(RECORD)
     found = {
         **records.stamp("sdram"),

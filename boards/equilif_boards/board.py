@@ -100,17 +100,16 @@ class Board:
         p = c.lanes if lanes is None else replace(c, lanes=lanes).lanes
         least, most = (t * p**2 for t in TILES)
         n = c.n_weights if weights is None else check_int(weights, "weights", least, most)
-        return replace(
-            self,
-            config=replace(
-                c,
-                lanes=p,
-                tiles=-(-n // p**2),
-                value_groups=-(-c.value_groups * c.lanes // p),
-                state_groups=-(-c.state_groups * c.lanes // p),
-                **options,
-            ),
+        sized = replace(
+            c,
+            lanes=p,
+            tiles=-(-n // p**2),
+            value_groups=-(-c.value_groups * c.lanes // p),
+            state_groups=-(-c.state_groups * c.lanes // p),
+            external=None,
+            **options,
         )
+        return self._with_external(sized) if c.external else replace(self, config=sized)
 
     def with_standalone(self, standalone: bool = True) -> Board:
         """Copy with a standalone trainer, or without; ValueError if the board has no flash for it, or has a
@@ -142,22 +141,20 @@ class Board:
             raise ValueError(
                 "a design with an SDRAM has no link by UDP: take another link, or leave out --sdram"
             )
-        p = self.config.lanes
+        board = replace(self, standalone=False, state_ram=self.sdram.state_ram or self.state_ram)
+        return board._with_external(self.sdram.config or self.config)
+
+    def _with_external(self, config: EngineConfig) -> Board:
+        """Copy with this engine and weights in the SDRAM."""
+        assert self.sdram is not None
+        p = config.lanes
         external = ExternalWeights(
             chip_name=self.sdram.chip_name,
             hz=int(self.clock_hz),
             tiles=self.sdram.weights // p**2,
-            tables=self.config.attention and 16 * p >= 2 * self.sdram.chip.width,
+            tables=config.attention and 16 * p >= 2 * self.sdram.chip.width,
         )
-        config = replace(
-            self.config,
-            external=external,
-            tiles=self.sdram.tiles or self.config.tiles,
-            state_groups=self.sdram.neurons // p,
-            value_groups=max(self.config.value_groups, self.sdram.values // p),
-        )
-        state_ram = self.sdram.state_ram or self.state_ram
-        return replace(self, standalone=False, config=config, state_ram=state_ram)
+        return replace(self, config=replace(config, external=external))
 
     @property
     def sample_memory(self) -> ClockedSdram | None:
