@@ -17,7 +17,7 @@ from equilif_boards.flash import SpiFlash
 from equilif_boards.front_end import AdcFrontEnd, FrontEnd
 from equilif_boards.link import Link
 from equilif_boards.sdram import Sdram
-from equilif_golden.engine.config import EngineConfig, ExternalWeights
+from equilif_golden.engine.config import MAX_ADDRESSED_TILES, EngineConfig, ExternalWeights
 from equilif_golden.fixed import check_float, check_int
 from equilif_golden.link.flash import Area
 from equilif_golden.link.protocol import FRAME_BYTES, MAX_SAMPLES
@@ -151,7 +151,7 @@ class Board:
         external = ExternalWeights(
             chip_name=self.sdram.chip_name,
             hz=int(self.clock_hz),
-            tiles=self.sdram.weights // p**2,
+            tiles=min(self.sdram.weights // p**2, MAX_ADDRESSED_TILES - config.tiles),
             tables=config.attention and 16 * p >= 2 * self.sdram.chip.width,
         )
         return replace(self, config=replace(config, external=external))
