@@ -347,7 +347,7 @@ INPUTS: dict[str, Callable[[str], RecordInputs]] = {
     "sdram": _synthesised("sdram"),
     "sdram maps": lambda _: RecordInputs(
         ["benchmarks/sdram.py"],
-        [_benchmark("sdram").maps_engine],
+        [partial(engine, _benchmark("sdram").maps_board().config)],
         _few_samples(_benchmark("sdram").MAPS_COMMAND),
     ),
     "sdram samples": lambda name: _board(

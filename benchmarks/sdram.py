@@ -27,7 +27,7 @@ from benchmarks.training import BOARD_PRESET, after_an_epoch, plan_after_an_epoc
 from equilif.data.sets import images
 from equilif.data.sets.dataset import DataSet
 from equilif.training.resolve import resolve
-from equilif_boards import BOARDS
+from equilif_boards import BOARDS, Board
 from equilif_boards.build import NAME, REPORT, report_of
 from equilif_boards.memory_test import MemoryTestDesign
 from equilif_golden.engine.chip import Chip
@@ -169,17 +169,17 @@ class SimulatedSample(NamedTuple):
     equal: bool
 
 
-def maps_engine() -> str:
-    """RTL of the engine of the board of the network of convolutions."""
-    board = BOARDS[MAPS_BOARD].with_sdram()
-    return rtl(board.config, board.state_ram)
+def maps_board() -> Board:
+    """Board of the network of convolutions."""
+    return BOARDS[MAPS_BOARD].with_sdram()
 
 
 def simulated_maps(data: Path, n: int) -> dict[str, Any]:
     """Samples of the network of convolutions on the RTL of its board."""
-    config = BOARDS[MAPS_BOARD].with_sdram().config
+    board = maps_board()
+    config = board.config
     assert config.external is not None
-    text = maps_engine()
+    text = rtl(config, board.state_ram)
     fashion = images.fashion(data)
     plan = resolve(request(MAPS_COMMAND, fashion)).description
     kernel, order = plan_after_an_epoch(plan, fashion, n)
