@@ -174,47 +174,53 @@ def maps_board() -> Board:
     return BOARDS[MAPS_BOARD].with_sdram()
 
 
-def simulated_maps(data: Path, n: int) -> dict[str, Any]:
-    """Samples of the network of convolutions on the RTL of its board."""
-    board = maps_board()
-    config = board.config
-    assert config.external is not None
-    text = rtl(config, board.state_ram)
-    fashion = images.fashion(data)
-    plan = resolve(request(MAPS_COMMAND, fashion)).description
-    kernel, order = plan_after_an_epoch(plan, fashion, n)
-    store = ROOT / "build" / "sdram_maps" / f"{hashlib.sha256(text.encode()).hexdigest()[:12]}.json"
+def simulate_maps(board: Board, text: str, data: DataSet, n: int, store: Path) -> list[SimulatedSample]:
+    """Samples of the network of convolutions on the RTL ``text``; ``store`` has the first ones."""
     samples = [SimulatedSample(*each) for each in records.read(store).get("samples", [])]
-    kernel = Kernel(kernel.network, kernel.weights, learning_rate=plan.rate(1), counter=kernel.counter)
-    kernel.train(fashion.x_train, fashion.y_train, order[: len(samples)])
-    engine = VerilatedEngine(config, made=library(config, text))
-    chip = Chip(engine, kernel.network, kernel.weights, learning_rate=plan.rate(1), counter=kernel.counter)
+    if len(samples) >= n:
+        return samples[:n]
+    plan = resolve(request(MAPS_COMMAND, data)).description
+    kernel, order = plan_after_an_epoch(plan, data, n)
+    start: dict[str, Any] = {"learning_rate": plan.rate(1), "counter": kernel.counter}
+    kernel = Kernel(kernel.network, kernel.weights, **start)
+    kernel.train(data.x_train, data.y_train, order[: len(samples)])
+    engine = VerilatedEngine(board.config, made=library(board.config, text))
+    chip = Chip(engine, kernel.network, kernel.weights, **start | {"counter": kernel.counter})
     for first in range(len(samples), n, STEP):
         for j in order[first : first + STEP]:
-            x, label = fashion.x_train[j], fashion.y_train[[j]]
+            x, label = data.x_train[j], data.y_train[[j]]
             run = chip.sample(x, one_hot(label, kernel.network.n_outputs)[0])
             prediction = kernel.predict(x[None])[0]
-            spikes = kernel.train(fashion.x_train, fashion.y_train, np.array([j])).spikes
+            spikes = kernel.train(data.x_train, data.y_train, np.array([j])).spikes
             equal = bool(run.prediction == prediction and run.spikes == spikes)
             samples.append(SimulatedSample(run.cycles, run.spikes, equal))
             print(len(samples), samples[-1], flush=True)
         assert all(np.array_equal(kernel.weights[name], w) for name, w in chip.weights.items())
         assert not engine.violations, engine.violations
         records.write(store, {"samples": samples})
-    cycles = sum(sample.cycles for sample in samples[:n])
+    return samples
+
+
+def simulated_maps(data: Path, n: int) -> dict[str, Any]:
+    """Record of the network of convolutions on the RTL of its board."""
+    board = maps_board()
+    text = rtl(board.config, board.state_ram)
+    store = ROOT / "build" / "sdram_maps" / f"{hashlib.sha256(text.encode()).hexdigest()[:12]}.json"
+    fashion = images.fashion(data)
+    samples = simulate_maps(board, text, fashion, n, store)
+    cycles = sum(sample.cycles for sample in samples)
+    network = resolve(request(MAPS_COMMAND, fashion)).description.network(fashion)
+    shapes = [p.shape or [p.size] for p in network.populations if p.kind != "constant"]
+    assert board.sdram is not None
     return {
         **records.stamp("sdram maps"),
         "board": MAPS_BOARD,
-        "chip": config.external.chip_name,
-        "network": " - ".join(
-            "x".join(map(str, p.shape or [p.size]))
-            for p in kernel.network.populations
-            if p.kind != "constant"
-        ),
+        "chip": board.sdram.chip_name,
+        "network": " - ".join("x".join(map(str, shape)) for shape in shapes),
         "samples": n,
         "cycles": round(cycles / n),
-        "samples/s": round(n * config.external.hz / cycles, 1),
-        "mismatches": sum(not sample.equal for sample in samples[:n]),
+        "samples/s": round(n * board.clock_hz / cycles, 1),
+        "mismatches": sum(not sample.equal for sample in samples),
     }
 
 
