@@ -158,7 +158,7 @@ def trained(memory: BoardMemory, kernel: Kernel, data: DataSet, order: Raw) -> d
 
 MAPS_BOARD = "ulx3s-85f-maps"
 MAPS_COMMAND = "equilif train fashion --hidden conv:64 --hidden conv:128"
-STEP = 5  #: samples after which weights are compared
+STEP = 10  #: samples after which weights are compared
 
 
 class SimulatedSample(NamedTuple):
