@@ -350,6 +350,11 @@ INPUTS: dict[str, Callable[[str], RecordInputs]] = {
     "sdram boards": lambda name: RecordInputs(
         ["boards/equilif_boards/build.py"], [partial(board, name, sdram=True)]
     ),
+    "sdram maps": lambda _: RecordInputs(
+        ["benchmarks/sdram.py"],
+        [partial(engine, _benchmark("sdram").maps_board().config)],
+        _few_samples(_benchmark("sdram").MAPS_COMMAND),
+    ),
     "sdram samples": lambda name: _board(
         name, "benchmarks/standalone.py", "hdl/equilif_hdl/link/flash_cache.py", "hdl/equilif_hdl/sdram.py"
     ),

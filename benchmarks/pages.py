@@ -373,6 +373,14 @@ def sdram_networks() -> str:
     return f"{head}\n\n{table(columns, rows)}"
 
 
+def sdram_maps() -> str:
+    """Training of convolutions with external weights, on the RTL of an engine."""
+    row = _summary("sdram_maps")
+    numbers = [f"{row[name]:,}" for name in ("samples", "cycles", "samples/s", "mismatches")]
+    columns = "network | board | chip | samples | cycles a sample | samples/s | mismatches"
+    return table(columns, [(row["network"], f"{row['board']} --sdram", row["chip"], *numbers)])
+
+
 def sdram_samples() -> str:
     """Standalone training from the flash and from the SDRAM."""
     rows = []
@@ -590,6 +598,7 @@ CONTENT: dict[str, PageContent] = {
     "sdram-bandwidth": PageContent(sdram_bandwidth, ["sdram"], SIMULATED),
     "sdram-boards": PageContent(sdram_boards, ["sdram"], BUILT),
     "sdram-builds": PageContent(sdram_builds, ["sdram boards"], BUILT),
+    "sdram-maps": PageContent(sdram_maps, ["sdram maps"], SIMULATED),
     "sdram-samples": PageContent(sdram_samples, ["sdram samples"], SIMULATED),
     "sdram-networks": PageContent(sdram_networks, ["sdram"], SIMULATED),
     "board-summary": PageContent(board_pages.summary, ["boards"], BUILT),

@@ -131,5 +131,6 @@ RECORDS = (
     Record("sdram samples", "standalone", "--sdram --data {data} --write {entry}", "boards"),
     Record("sdram", "sdram", "--write --data {data} --build {build}"),
     Record("sdram boards", "sdram", "--external --board {entry} --build {build} --write", "boards"),
+    Record("sdram maps", "sdram", "--maps 100 --data {data} --write"),
     Record("proofs", "evidence", "--run {entry}", "claims"),
 )

@@ -4,12 +4,16 @@ boards that have an SDRAM.
 Bandwidth: words per cycle by equilif_golden.sdram, which has the cycles of the RTL, refreshes included.
 --data DIR trains networks of MNIST with external weights on the engine model, whose cycles are those of the
 RTL, after an epoch on the kernel, and compares the weights with it.
+--maps N --data DIR trains N samples of Fashion-MNIST by a network of convolutions on the RTL of a board's
+engine with the model of its SDRAM, after an epoch on the kernel, and compares predictions, spikes and weights
+with it.  Samples are kept in build/sdram_maps, so an interrupted run goes on.
 --build DIR builds the memory test of a board with some seeds: cells, f_max, and DIR/SEED/top.bit to load.
 --external --build DIR takes the build of a board with external weights in DIR/BOARD, or makes it.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -19,10 +23,13 @@ import numpy as np
 
 from benchmarks import pages, records
 from benchmarks.boards import build_record
+from benchmarks.inputs import ROOT
 from benchmarks.registry import Data, Write
-from benchmarks.training import BOARD_PRESET, after_an_epoch
+from benchmarks.training import BOARD_PRESET, after_an_epoch, plan_after_an_epoch, request
+from equilif.data.sets import images
 from equilif.data.sets.dataset import DataSet
-from equilif_boards import BOARDS
+from equilif.training.resolve import resolve
+from equilif_boards import BOARDS, Board
 from equilif_boards.build import NAME, REPORT, report_of
 from equilif_boards.memory_test import MemoryTestDesign
 from equilif_golden.engine.chip import Chip
@@ -34,9 +41,11 @@ from equilif_golden.kernel import Kernel
 from equilif_golden.network import Network
 from equilif_golden.samples import one_hot
 from equilif_golden.sdram import CHIPS, bandwidth
+from equilif_sim.verilated import VerilatedEngine, library, rtl
 
 RECORD = records.SUMMARIES / "sdram.json"
 BOARDS_RECORD = records.SUMMARIES / "sdram_boards.json"
+MAPS_RECORD = records.SUMMARIES / "sdram_maps.json"
 LENGTHS = (1, 4, 16, 64, 256, 1024, 16384)
 MHZ = 95
 BOARD = "ulx3s-25f"
@@ -150,6 +159,74 @@ def trained(memory: BoardMemory, kernel: Kernel, data: DataSet, order: Raw) -> d
     }
 
 
+MAPS_BOARD = "ulx3s-85f-maps"
+MAPS_COMMAND = "equilif train fashion --hidden conv:64 --hidden conv:128"
+STEP = 10  #: samples after which weights are compared
+
+
+class SimulatedSample(NamedTuple):
+    """Cycles of a sample, its spikes, and whether prediction and spikes are those of the kernel."""
+
+    cycles: int
+    spikes: int
+    equal: bool
+
+
+def maps_board() -> Board:
+    """Board of the network of convolutions."""
+    return BOARDS[MAPS_BOARD].with_sdram()
+
+
+def simulate_maps(board: Board, text: str, data: DataSet, n: int, store: Path) -> list[SimulatedSample]:
+    """Samples of the network of convolutions on the RTL ``text``; ``store`` has the first ones."""
+    samples = [SimulatedSample(*each) for each in records.read(store).get("samples", [])]
+    if len(samples) >= n:
+        return samples[:n]
+    plan = resolve(request(MAPS_COMMAND, data)).description
+    kernel, order = plan_after_an_epoch(plan, data, n)
+    start: dict[str, Any] = {"learning_rate": plan.rate(1), "counter": kernel.counter}
+    kernel = Kernel(kernel.network, kernel.weights, **start)
+    kernel.train(data.x_train, data.y_train, order[: len(samples)])
+    engine = VerilatedEngine(board.config, made=library(board.config, text))
+    chip = Chip(engine, kernel.network, kernel.weights, **start | {"counter": kernel.counter})
+    for first in range(len(samples), n, STEP):
+        for j in order[first : first + STEP]:
+            x, label = data.x_train[j], data.y_train[[j]]
+            run = chip.sample(x, one_hot(label, kernel.network.n_outputs)[0])
+            prediction = kernel.predict(x[None])[0]
+            spikes = kernel.train(data.x_train, data.y_train, np.array([j])).spikes
+            equal = bool(run.prediction == prediction and run.spikes == spikes)
+            samples.append(SimulatedSample(run.cycles, run.spikes, equal))
+            print(len(samples), samples[-1], flush=True)
+        assert all(np.array_equal(kernel.weights[name], w) for name, w in chip.weights.items())
+        assert not engine.violations, engine.violations
+        records.write(store, {"samples": samples})
+    return samples
+
+
+def simulated_maps(data: Path, n: int) -> dict[str, Any]:
+    """Record of the network of convolutions on the RTL of its board."""
+    board = maps_board()
+    text = rtl(board.config, board.state_ram)
+    store = ROOT / "build" / "sdram_maps" / f"{hashlib.sha256(text.encode()).hexdigest()[:12]}.json"
+    fashion = images.fashion(data)
+    samples = simulate_maps(board, text, fashion, n, store)
+    cycles = sum(sample.cycles for sample in samples)
+    network = resolve(request(MAPS_COMMAND, fashion)).description.network(fashion)
+    shapes = [p.shape or [p.size] for p in network.populations if p.kind != "constant"]
+    assert board.sdram is not None
+    return {
+        **records.stamp("sdram maps"),
+        "board": MAPS_BOARD,
+        "chip": board.sdram.chip_name,
+        "network": " - ".join("x".join(map(str, shape)) for shape in shapes),
+        "samples": n,
+        "cycles": round(cycles / n),
+        "samples/s": round(n * board.clock_hz / cycles, 1),
+        "mismatches": sum(not sample.equal for sample in samples),
+    }
+
+
 def main(
     *,
     board: Annotated[str, "name of the board"] = BOARD,
@@ -159,6 +236,7 @@ def main(
     data: Data | None = None,
     samples: Annotated[int, "training samples"] = 200,
     external: Annotated[bool, "build the board with external weights"] = False,
+    maps: Annotated[int, "training samples of convolutions on the RTL"] = 0,
     write: Write = False,
 ) -> None:
     if external:
@@ -176,6 +254,14 @@ def main(
         print(row, flush=True)
         if write:
             pages.save_entry(BOARDS_RECORD, "boards", board, row, BOARDS)
+        return
+    if maps:
+        if data is None:
+            raise ValueError("--maps needs --data, the folder of Fashion-MNIST")
+        row = simulated_maps(data, maps)
+        print(row, flush=True)
+        if write:
+            pages.save(MAPS_RECORD, row, 1)
         return
     known = records.read(RECORD)
     found = {

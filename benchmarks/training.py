@@ -44,7 +44,12 @@ def show(name: str, accuracies: Sequence[float], note: str = "") -> None:
 
 def after_an_epoch(sizes: Sequence[int], data: DataSet, n: int) -> tuple[Kernel, Raw]:
     """A dense network after one epoch, for representative spike rates, and the next ``n`` samples."""
-    trained = EquilibriumPropagation.start(BOARD_PRESET.changed(hidden=tuple(sizes[1:-1])), data, 0)
+    return plan_after_an_epoch(BOARD_PRESET.changed(hidden=tuple(sizes[1:-1])), data, n)
+
+
+def plan_after_an_epoch(plan: Description, data: DataSet, n: int) -> tuple[Kernel, Raw]:
+    """The same for the network of a plan."""
+    trained = EquilibriumPropagation.start(plan, data, 0)
     assert isinstance(trained.learner, Kernel)
     for _ in train_epoch(trained.learner, data, epoch_plan(trained.plan, data, 0, 0)):
         pass

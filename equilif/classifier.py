@@ -411,14 +411,15 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """Load the network into the board at a serial port or SPI bus; from now on it predicts and learns."""
         check_is_fitted(self)
         old = self.learner_
-        self.learner_ = Chip(
-            ports.the_one(port, None),
-            old.network,
-            old.weights,
-            learning_rate=self._plan.rate(0),
-            counter=old.counter,
-            replay=old.replay,
-        )
+        with ports.proposing_builds(old.network):
+            self.learner_ = Chip(
+                ports.the_one(port, None),
+                old.network,
+                old.weights,
+                learning_rate=self._plan.rate(0),
+                counter=old.counter,
+                replay=old.replay,
+            )
         return self
 
     # -- files -------------------------------------------------------------------------------------

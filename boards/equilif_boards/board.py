@@ -17,7 +17,7 @@ from equilif_boards.flash import SpiFlash
 from equilif_boards.front_end import AdcFrontEnd, FrontEnd
 from equilif_boards.link import Link
 from equilif_boards.sdram import Sdram
-from equilif_golden.engine.config import EngineConfig, ExternalWeights
+from equilif_golden.engine.config import MAX_ADDRESSED_TILES, EngineConfig, ExternalWeights
 from equilif_golden.fixed import check_float, check_int
 from equilif_golden.link.flash import Area
 from equilif_golden.link.protocol import FRAME_BYTES, MAX_SAMPLES
@@ -100,17 +100,16 @@ class Board:
         p = c.lanes if lanes is None else replace(c, lanes=lanes).lanes
         least, most = (t * p**2 for t in TILES)
         n = c.n_weights if weights is None else check_int(weights, "weights", least, most)
-        return replace(
-            self,
-            config=replace(
-                c,
-                lanes=p,
-                tiles=-(-n // p**2),
-                value_groups=-(-c.value_groups * c.lanes // p),
-                state_groups=-(-c.state_groups * c.lanes // p),
-                **options,
-            ),
+        sized = replace(
+            c,
+            lanes=p,
+            tiles=-(-n // p**2),
+            value_groups=-(-c.value_groups * c.lanes // p),
+            state_groups=-(-c.state_groups * c.lanes // p),
+            external=None,
+            **options,
         )
+        return self._with_external(sized) if c.external else replace(self, config=sized)
 
     def with_standalone(self, standalone: bool = True) -> Board:
         """Copy with a standalone trainer, or without; ValueError if the board has no flash for it, or has a
@@ -142,23 +141,21 @@ class Board:
             raise ValueError(
                 "a design with an SDRAM has no link by UDP: take another link, or leave out --sdram"
             )
-        p = self.config.lanes
+        board = replace(self, standalone=False, state_ram=self.sdram.state_ram or self.state_ram)
+        board = board._with_external(self.sdram.config or self.config)
+        return board.with_clock(self.sdram.clock_hz / 1e6) if self.sdram.clock_hz else board
+
+    def _with_external(self, config: EngineConfig) -> Board:
+        """Copy with this engine and weights in the SDRAM."""
+        assert self.sdram is not None
+        p = config.lanes
         external = ExternalWeights(
             chip_name=self.sdram.chip_name,
             hz=int(self.clock_hz),
-            tiles=self.sdram.weights // p**2,
-            tables=self.config.attention and 16 * p >= 2 * self.sdram.chip.width,
+            tiles=min(self.sdram.weights // p**2, MAX_ADDRESSED_TILES - config.tiles),
+            tables=config.attention and 16 * p >= 2 * self.sdram.chip.width,
         )
-        config = replace(
-            self.config,
-            external=external,
-            tiles=self.sdram.tiles or self.config.tiles,
-            state_groups=self.sdram.neurons // p,
-            value_groups=max(self.config.value_groups, self.sdram.values // p),
-        )
-        state_ram = self.sdram.state_ram or self.state_ram
-        board = replace(self, standalone=False, config=config, state_ram=state_ram)
-        return board.with_clock(self.sdram.clock_hz / 1e6) if self.sdram.clock_hz else board
+        return replace(self, config=replace(config, external=external))
 
     @property
     def sample_memory(self) -> ClockedSdram | None:

@@ -14,7 +14,7 @@ from amaranth_boards.resources import LEDResources, SDRAMResource, UARTResource
 from equilif_boards.front_end import microphone_resource
 from equilif_boards.link import SpiLink, UartLink, UdpLink, rgmii_resource, spi_resource
 from equilif_boards.sdram import Sdram
-from equilif_boards.ulx3s import FLASH, FRONT_END, ULX3S_25F
+from equilif_boards.ulx3s import FLASH, FRONT_END, SMALL_SDRAM, ULX3S_25F
 from equilif_golden.link.flash import Area
 
 
@@ -99,7 +99,7 @@ COLORLIGHT_I5 = replace(
         leds=(0, 0),
         excluded_links=("spi",),
     ),
-    sdram=Sdram(chip_name="EM638325", neurons=1024, tiles=512, state_ram="block"),
+    sdram=Sdram(chip_name="EM638325", config=SMALL_SDRAM, state_ram="block"),
     leds=(("led", 0),),
     seed=3,
     loader="colorlight-i5",

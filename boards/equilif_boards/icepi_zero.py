@@ -13,7 +13,7 @@ from amaranth_boards.resources import LEDResources, SDRAMResource, UARTResource
 
 from equilif_boards.link import UartLink
 from equilif_boards.sdram import Sdram
-from equilif_boards.ulx3s import ULX3S_25F
+from equilif_boards.ulx3s import SMALL_SDRAM, ULX3S_25F
 
 VOLTAGE = Attrs(IO_TYPE="LVCMOS33")
 
@@ -63,7 +63,7 @@ ICEPI_ZERO = replace(
     link=UartLink(baud=3_000_000),
     other_links=(),
     front_end=None,
-    sdram=Sdram(chip_name="W9825G6KH", neurons=1024, tiles=512, state_ram="block"),
+    sdram=Sdram(chip_name="W9825G6KH", config=SMALL_SDRAM, state_ram="block"),
     seed=1,
     loader="icepi-zero",
 )

@@ -11,6 +11,7 @@ from amaranth.build import Platform
 from amaranth.hdl import IOPort
 from amaranth.lib import io
 
+from equilif_golden.engine.config import EngineConfig
 from equilif_golden.sdram import CHIPS, SdramType
 from equilif_hdl.sdram import SdramPins
 
@@ -20,15 +21,12 @@ class Sdram:
     """SDRAM of a board.
 
     ``chip_name``: with the longest timings of the chips that production runs of the board have.  A design
-    with external weights has ``weights`` of them, memory for ``neurons``, for at least ``values``, and on the
-    chip ``tiles``, neuron state in ``state_ram`` and a clock of ``clock_hz``, if they are not those of the
-    board.
+    with external weights has ``weights`` of them, the engine of ``config``, neuron state in ``state_ram`` and a
+    clock of ``clock_hz``, if these are not those of the board.
     """
 
     chip_name: str
-    neurons: int
-    values: int = 0
-    tiles: int | None = None
+    config: EngineConfig | None = None
     state_ram: str | None = None
     weights: int = 1 << 21
     clock_hz: float | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from amaranth.build import Attrs, Clock, Connector, Pins, Resource
@@ -93,6 +94,11 @@ TANG_NANO_9K = Board(
     loader="tangnano9k",
 )
 
+#: engine of the Tang Nano 20K
+ENGINE_20K = EngineConfig(lanes=8, tiles=512, value_groups=128, state_groups=32, attention=False)
+#: with weights in an SDRAM: memory for more neurons in place of weights
+SDRAM_20K = replace(ENGINE_20K, tiles=256, value_groups=256, state_groups=64)
+
 TANG_NANO_20K = Board(
     name="tang-nano-20k",
     title="Tang Nano 20K (Gowin GW2AR-18)",
@@ -104,11 +110,11 @@ TANG_NANO_20K = Board(
     link=UartLink(baud=3_000_000),
     # 8 MiB, of which the bitstream takes less than one
     flash=SpiFlash(area=Area(32, 96)),
-    config=EngineConfig(lanes=8, tiles=512, value_groups=128, state_groups=32, attention=False),
+    config=ENGINE_20K,
     network=(784, 40, 10),
     frame_bytes=2048,  # one block RAM, as for less
     after_read=TANG_NANO_9K.after_read,
-    sdram=GowinSdram(chip_name="M12L64322A", neurons=512, values=2048, tiles=256),
+    sdram=GowinSdram(chip_name="M12L64322A", config=SDRAM_20K),
     synth_opts="-family gw2a",
     pypi_tools=("yosys",),
     leds=TANG_NANO_9K.leds,

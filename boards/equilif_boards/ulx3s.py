@@ -15,6 +15,7 @@ from equilif_boards.front_end import FrontEnd, microphone_resource
 from equilif_boards.link import SpiLink, UartLink, UsbLink, spi_resource
 from equilif_boards.sdram import Sdram
 from equilif_golden.engine.config import EngineConfig, Pipeline
+from equilif_golden.fixed import Numerics
 from equilif_golden.link.flash import Area
 
 #: after 2 MiB of bitstream; its clock is a dedicated configuration pin
@@ -71,7 +72,7 @@ ULX3S_85F = Board(
     flash=FLASH,
     standalone=True,
     frame_bytes=4096,
-    sdram=Sdram(chip_name="IS42S16160", neurons=512),
+    sdram=Sdram(chip_name="IS42S16160"),
     config=EngineConfig(
         lanes=32,
         tiles=192,
@@ -90,7 +91,19 @@ ULX3S_85F = Board(
     loader="ulx3s",
 )
 
-#: for convolutions and many queries: fewer weights, and neuron state in block RAM
+#: engine for convolutions and many queries: fewer weights, and neuron state in block RAM
+MAPS = replace(
+    ULX3S_85F.config,
+    lanes=16,
+    tiles=384,
+    value_groups=1024,
+    state_groups=512,
+    program_words=2048,
+    convolution=True,
+)
+#: with weights in an SDRAM: twice the neurons, a window of 48 tiles and 16 others, and sums of 4,000 weights
+MAPS_SDRAM = replace(MAPS, lanes=32, tiles=64, numerics=Numerics(accumulator_width=28))
+
 ULX3S_85F_MAPS = replace(
     ULX3S_85F,
     name="ulx3s-85f-maps",
@@ -99,17 +112,9 @@ ULX3S_85F_MAPS = replace(
     clock_hz=70e6,
     link=UartLink(baud=2_000_000, high=("uart_tx_enable",)),
     other_links=(SpiLink(sck_hz=17e6, place=SPI_PINS),),
-    config=replace(
-        ULX3S_85F.config,
-        lanes=16,
-        tiles=384,
-        value_groups=1024,
-        state_groups=512,
-        program_words=2048,
-        convolution=True,
-    ),
+    config=MAPS,
     network=(784, 112, 10),
-    sdram=Sdram(chip_name="IS42S16160", neurons=8192),
+    sdram=Sdram(chip_name="IS42S16160", config=MAPS_SDRAM),
     state_ram="block",
     nextpnr_opts=NEXTPNR,
 )
@@ -124,6 +129,8 @@ SMALL = EngineConfig(
     program_words=512,
     errors=True,
 )
+#: with weights in an SDRAM: memory for more neurons in place of weights
+SMALL_SDRAM = replace(SMALL, tiles=512, state_groups=128)
 
 ULX3S_25F = Board(
     name="ulx3s-25f",
@@ -138,7 +145,7 @@ ULX3S_25F = Board(
     flash=FLASH,
     standalone=True,
     frame_bytes=2048,
-    sdram=Sdram(chip_name="IS42S16160", neurons=1024, tiles=512, state_ram="block"),
+    sdram=Sdram(chip_name="IS42S16160", config=SMALL_SDRAM, state_ram="block"),
     config=SMALL,
     network=(784, 56, 10),
     state_ram="distributed",

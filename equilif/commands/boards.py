@@ -155,8 +155,8 @@ def build(
     """
     if design.front_end is not None and (lanes is not None or weights is not None):
         raise ValueError("--front-end has an engine of fixed size: leave out --lanes and --weights")
-    chosen = known.find(board).with_size(lanes=lanes, weights=weights, **options)
-    chosen = known.with_options(chosen, **vars(design))
+    sizes = {"lanes": lanes, "weights": weights, **options}
+    chosen = known.with_options(known.find(board), sizes, **vars(design))
     fitted, encoding = (None, None) if network is None else known.network_of(network)
     # without a front end a host sends the samples
     if fitted is not None and (short := known.short(chosen, fitted, encoding if design.front_end else None)):
@@ -319,7 +319,8 @@ def simulate(
     Example:  [bold]equilif simulate icebreaker --link /tmp/board[/]  and elsewhere  [bold]equilif train
     digits --port /tmp/board[/]
     """
-    chosen = known.find(board).with_size(lanes=lanes, weights=weights, **options)
+    sizes = {"lanes": lanes, "weights": weights, **options}
+    chosen = known.find(board).with_size(**sizes)
     if link is not None:
         simulation.require_free(link)
     if udp is not None:
@@ -330,7 +331,7 @@ def simulate(
     if played.file is not None and played.network is not None:
         chosen = simulation.with_front_end(chosen, played.kind, played.network, played.file, played.learn)
     if sdram:
-        chosen = chosen.with_sdram(samples=flash is not None)
+        chosen = chosen.with_sdram(samples=flash is not None).with_size(**sizes)
     if flash is not None:
         chosen = chosen.with_standalone()
         simulation.require_flash(flash)

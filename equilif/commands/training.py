@@ -117,11 +117,12 @@ def learner_at(port: str | None, baud: int | None, runs: int = 1) -> Make:
             raise ValueError("baud is the rate of a port: give --port too, or leave it out")
         return parallel.learner(runs)
 
-    def make(*arguments: Any, **options: Any) -> Any:
+    def make(network: Any, *arguments: Any, **options: Any) -> Any:
         client = ports.connect(port, baud)
         engine = ", ".join(f"{k} {v}" for k, v in ports.summary(client.identity).items())
         show.console.print(f"[bold]{show.literal(port)}[/]: {show.literal(engine)}")
-        learner = chip.Chip(client, *arguments, **options)
+        with ports.proposing_builds(network):
+            learner = chip.Chip(client, network, *arguments, **options)
         show_displaced(client.displaced)
         return learner
 

@@ -6,12 +6,14 @@ benchmarks/boards.py writes it.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import runpy
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from equilif.data.encoding import Encoding
@@ -91,8 +93,11 @@ def measured() -> dict[str, Any]:
 
 
 def builds(board: Board) -> dict[str, Board]:
-    """Builds of a board by the options of ``equilif build``: the standard one, and those with front ends."""
-    return {"": board, **{f"--front-end {kind}": board.with_front_end(kind) for kind in board.front_ends}}
+    """Builds of a board by the options of ``equilif build``: the standard one, those with front ends, and the
+    one with weights in the SDRAM.
+    """
+    front_ends = {f"--front-end {kind}": board.with_front_end(kind) for kind in board.front_ends}
+    return {"": board, **front_ends, **({"--sdram": board.with_sdram()} if board.sdram else {})}
 
 
 @dataclass(frozen=True)
@@ -100,13 +105,15 @@ class Fit:
     """Fit of a network on a board.
 
     ``design``: the board as ``equilif build`` makes it with ``options``.  ``short``: why it does not hold the
-    network, or empty.  ``tiles``: of weights, needed.  ``learns``: whether it can train the network.
+    network, or empty.  ``tiles``: of weights on the FPGA, needed.  ``external``: weights in the SDRAM.
+    ``learns``: whether it can train the network.
     """
 
     design: Board
     options: str
     short: str
     tiles: int
+    external: int
     learns: bool
 
     @property
@@ -122,6 +129,7 @@ class Fit:
             "short": self.short,
             "tiles": self.tiles,
             "has_tiles": self.design.config.tiles,
+            "external_weights": self.external,
             "learns": self.learns,
         }
 
@@ -140,14 +148,16 @@ def fit(board: Board, network: Network, encoding: Encoding | None = None) -> Fit
     """
     found = []
     for options, design in builds(board).items():
-        tiles = Placement(network, design.config).all_tiles
+        placed = Placement(network, design.config)
         missing = short(design, network, encoding)
-        found.append(Fit(design, options, missing, tiles, not missing and learns(network, design.config)))
+        able = not missing and learns(network, design.config)
+        found.append(Fit(design, options, missing, placed.all_tiles + placed.window, placed.n_external, able))
     return min(found, key=lambda f: (bool(f.short), not _has_front_end(f.design, encoding)))
 
 
 def with_options(
     board: Board,
+    sizes: Mapping[str, Any] = MappingProxyType({}),
     *,
     standalone: bool | None = None,
     front_end: str | None = None,
@@ -155,7 +165,8 @@ def with_options(
     clock: float | None = None,
     sdram: bool = False,
 ) -> Board:
-    """A board with the options of `equilif build` that were given."""
+    """A board with the options of `equilif build` that were given; ``sizes``: those of the engine."""
+    board = board.with_size(**sizes)
     if standalone is not None:
         board = board.with_standalone(standalone)
     if link is not None:
@@ -163,7 +174,7 @@ def with_options(
     if front_end is not None:
         board = board.with_front_end(front_end).with_standalone(bool(standalone))
     if sdram:
-        board = board.with_sdram(samples=bool(standalone))
+        board = board.with_sdram(samples=bool(standalone)).with_size(**sizes)
     return board if clock is None else board.with_clock(clock)
 
 
@@ -204,7 +215,11 @@ def _lacks_front_end(design: Board, encoding: Encoding | None) -> str:
 
 
 def _option_hint(design: Board, network: Network) -> str:
-    """Options of ``equilif build`` with which an engine may hold a network, or nothing."""
+    """Options of ``equilif build`` with which a design may hold a network, or nothing."""
+    if design.sdram and not design.config.external:
+        with contextlib.suppress(ValueError):  # it has a front end, or does not hold it either
+            Compiled(network, design.with_sdram().config)
+            return "; a build with --sdram holds it"
     lacking = [name for name, o in OPTIONS.items() if o.needed(network) and not has(design.config, name)]
     if not lacking:
         return ""
@@ -218,6 +233,12 @@ def _option_hint(design: Board, network: Network) -> str:
         return ""
     flags = " ".join(f"--{OPTIONS[name].flag}" for name in lacking)
     return f"; a build with {flags} has it, if it can be placed"
+
+
+def proposal(network: Network) -> str:
+    """Builds that hold a network, to complete the message of a :class:`CapacityError`, or nothing."""
+    held = [found.build for found in fits(network) if not found.short]
+    return f"; builds that hold it: {', '.join(held)}" if held else ""
 
 
 def speed(board: Board, entry: Mapping[str, Any]) -> dict[str, dict[str, float]]:
@@ -272,6 +293,22 @@ def older(board: Board, entry: Mapping[str, Any]) -> list[str] | None:
     ]
 
 
+def _sdram(board: Board) -> dict[str, Any] | None:
+    """The build with an SDRAM: its chip, and what the engine holds."""
+    if board.sdram is None:
+        return None
+    c = board.with_sdram().config
+    assert c.external is not None
+    return {
+        "chip": c.external.chip_name,
+        "mib": c.external.chip.size >> 20,
+        "external_weights": c.external.tiles * c.lanes**2,
+        "lanes": c.lanes,
+        "weights": c.n_weights,
+        "neurons": c.state_groups * c.lanes,
+    }
+
+
 def report(network: Network | None = None, encoding: Encoding | None = None) -> list[dict[str, Any]]:
     """A row for every board; ``network``: asks whether it fits, see :func:`fits`."""
     known = measured()
@@ -291,6 +328,7 @@ def report(network: Network | None = None, encoding: Encoding | None = None) -> 
             "link": str(board.link),
             "links": [{"kind": k.kind, "rate": str(k), "place": k.place} for k in board.links],
             "front_ends": [{"kind": k, "place": board.front_end_place(k)} for k in board.front_ends],
+            "sdram": _sdram(board),
         }
         entry = known.get(board.name)
         if entry and (differs := older(board, entry)) is not None:
@@ -309,5 +347,6 @@ def report(network: Network | None = None, encoding: Encoding | None = None) -> 
         if network is not None:
             found = fit(board, network, encoding)
             row |= {"short": found.short, "options": found.options, "learns": found.learns}
+            row |= {"external_weights": found.external}
         rows.append(row)
     return rows

@@ -8,12 +8,14 @@ import functools
 import importlib
 import json
 import os
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from equilif_golden.extras import needs
+from equilif_golden.extras import MissingExtra, needs
+from equilif_golden.lazy import lazy
 
 with needs("host"):
     import serial
@@ -23,8 +25,13 @@ with needs("host"):
 from equilif.host.buses import BusDriver, bus_of
 from equilif.host.client import DEADLINE, TIMEOUT, Client, DeviceError, LinkError, NoReply
 from equilif_golden.engine import features
+from equilif_golden.engine.compiler import CapacityError
 from equilif_golden.fixed import check_int
 from equilif_golden.link.protocol import Identity
+from equilif_golden.network import Network
+
+with lazy():  # needs packages of its own
+    from equilif.hardware import boards
 
 #: tried in turn, those of the boards first; a port is opened at the last one, which every port has
 BAUDS = (6_000_000, 3_000_000, 2_000_000, 1_500_000, 1_000_000, 12_000_000, 115_200)
@@ -222,6 +229,19 @@ def summary(identity: Identity) -> dict[str, int | str]:
         **({"flash, KiB": 64 * identity.flash_blocks} if identity.flash_blocks else {}),
         "build": f"{identity.build_id:08x}",
     }
+
+
+@contextlib.contextmanager
+def proposing_builds(network: Network) -> Iterator[None]:
+    """Name the builds that hold a network when the engine of a board does not."""
+    try:
+        yield
+    except CapacityError as e:
+        try:
+            builds = boards.proposal(network)
+        except MissingExtra:
+            builds = ""
+        raise CapacityError(f"{e}{builds}") from None
 
 
 def manifest_of(build_id: int, folder: Path = Path("build")) -> Path | None:

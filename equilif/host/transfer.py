@@ -19,6 +19,7 @@ from equilif.host import lessons, standalone
 from equilif.host.client import Client, LinkError
 from equilif.host.journal import StoreError, read_board, record_saved
 from equilif.host.listening import require_front_end
+from equilif.host.ports import proposing_builds
 from equilif.host.store import FlashStore
 from equilif.listening import SensorRecognizer, WordRecognizer, listener_of
 from equilif.training.lesson_settings import BOARD_SETTINGS, SETTINGS
@@ -102,7 +103,8 @@ def restore(board: Open, path: Path) -> Restored:
     """Load the program, constants and weights of a network.npz into a board."""
     network, weights = networks.load(path)
     client = board()
-    learns = compiler.learns(network, client.config)
+    with proposing_builds(network):
+        learns = compiler.learns(network, client.config)
     listener = front_end_listener(client, path)
     # a host that sends a run with learning gets learning, unless the network cannot
     chip = Chip(client, network, weights, learning_rate=SETTINGS.label_rate if learns else 0.0)

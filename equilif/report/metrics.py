@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -207,7 +208,7 @@ def boards(
     progress: Callable[[str], None] = lambda message: None,
 ) -> list[OnBoard]:
     """Every board.  An engine touches a word of weights a cycle at most: what a sample touches, counted on
-    the first test and training samples, bounds the speed.
+    the first test and training samples, bounds the speed; with weights in an SDRAM its cycles.
 
     ``data`` None: no speed is known.  ``encoding``: of the samples.  A network that is not trainable has no
     speed of training.
@@ -231,13 +232,16 @@ def boards(
 
 
 def _words(chip: Chip, data: DataSet) -> tuple[float | None, float | None]:
-    """Words of weights that a training and a test sample touch, means; no training without an energy."""
-    test = [chip.sample(x, tokens=tokens).accesses for x, tokens in _first(data.x_test, data.tokens_test)]
+    """Words of weights that a training and a test sample touch, or cycles with an SDRAM, means; no training
+    without an energy.
+    """
+    counted = attrgetter("cycles" if chip.engine.config.external else "accesses")
+    test = [counted(chip.sample(x, tokens=tokens)) for x, tokens in _first(data.x_test, data.tokens_test)]
     train = []
     if chip.learns:
         targets = one_hot(data.y_train[:COUNTED_SAMPLES], chip.network.n_outputs)
         first = zip(_first(data.x_train, data.tokens_train), targets, strict=True)
-        train = [chip.sample(x, y, tokens=tokens).accesses for (x, tokens), y in first]
+        train = [counted(chip.sample(x, y, tokens=tokens)) for (x, tokens), y in first]
     return _mean(train), _mean(test)
 
 

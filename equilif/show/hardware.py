@@ -134,6 +134,8 @@ def boards(rows: Sequence[Mapping[str, Any]], network: str | None) -> None:
     _listed([(r["board"], link["kind"], link["rate"], link["place"]) for r in rows for link in r["links"]])
     console.print("\n[bold]front ends (build --front-end)[/]")
     _listed([(r["board"], f["kind"], f["place"]) for r in rows for f in r["front_ends"]])
+    console.print("\n[bold]SDRAM (build --sdram)[/]")
+    _listed([(r["board"], *_memory(r["sdram"])) for r in rows if r["sdram"]])
     for r in rows if network else ():
         build = f"{r['board']} {r['options']}".strip()
         console.print(
@@ -142,6 +144,12 @@ def boards(rows: Sequence[Mapping[str, Any]], network: str | None) -> None:
             else f"{YES} {build} holds {literal(network)}{'' if r['learns'] else ', inference only'}",
             soft_wrap=True,
         )
+
+
+def _memory(sdram: Mapping[str, Any]) -> tuple[str, str]:
+    """Memory of a build with an SDRAM, and its engine."""
+    engine = f"{sdram['lanes']} lanes, {sdram['weights']:,} weights on the FPGA, {sdram['neurons']:,} neurons"
+    return f"{sdram['mib']} MiB", f"{sdram['external_weights']:,} weights; {engine}"
 
 
 def _listed(rows: Sequence[tuple[str, ...]]) -> None:

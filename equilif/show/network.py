@@ -100,6 +100,8 @@ def by_result(fits: Iterable[Fit]) -> dict[tuple[bool, str], list[str]]:
     found: dict[tuple[bool, str], list[str]] = {}
     for fit in fits:
         tiles = f"{fit.tiles:,} of {fit.design.config.tiles:,} tiles"
+        if fit.external:
+            tiles += f", {fit.external:,} weights in the SDRAM"
         text = fit.short or (tiles if fit.learns else f"{tiles}, inference only")
         found.setdefault((not fit.short, text), []).append(fit.build)
     return found

@@ -213,9 +213,9 @@ class Synthesis:
         call([self.yosys, "-q", "-p", "; ".join(passes)], work, dict(os.environ))
 
 
-def rtl(config: EngineConfig) -> str:
+def rtl(config: EngineConfig, state_ram: str | None = None) -> str:
     """The engine in Verilog."""
-    engine = Engine(config)
+    engine = Engine(config, state_ram=state_ram)
     design = WithSdram(engine, config.external) if config.external else engine
     text = verilog.convert(design, name="engine", emit_src=False)
     return text + WORDS if config.external else text

@@ -89,13 +89,21 @@ def test_front_ends_have_pins(board):
 WORD = Network.attention(TOKENS, BANDS + POSITIONS, 6, 128, 10)
 WORDS = Encoding(kind="series", attention=True, front_end=True, steps=TOKENS)
 ALL = list(BOARDS)
+MAPS = "ulx3s-85f-maps"
+OTHERS_WITH_SDRAM = ("colorlight-i5", "icepi-zero", "tang-nano-20k")
+BY_ERRORS = {"patch": 2, "feedback": False, "schedule": Schedule(contrast="errors")}
 
 
 @pytest.mark.parametrize(
     ("network", "encoding", "builds"),
     [
         (Network.chain(64, 32, 10), None, ALL),
-        (Network.chain(784, 128, 10), None, ["ulx3s-85f"]),
+        (
+            Network.chain(784, 128, 10),
+            None,
+            ["ulx3s-25f --sdram", "ulx3s-85f", *(f"{n} --sdram" for n in (MAPS, *OTHERS_WITH_SDRAM))],
+        ),
+        (Network.chain(784, 2048, 10), None, []),
         # more program words than the standard builds of the ECP5 25F have
         (
             WORD,
@@ -121,13 +129,39 @@ ALL = list(BOARDS)
             Encoding(kind="series", front_end=True, sensor=SensorWindows(channels=3)),
             [],
         ),
-        (Network.conv((8, 8), (16, 3), 10), None, ["ulx3s-85f-maps"]),
+        (Network.conv((8, 8), (16, 3), 10), None, [MAPS]),
+        # 11,274 neurons, and sums of 2,305 weights
+        (Network.conv((28, 28), (64, 3), (128, 6, 2), 10, **BY_ERRORS), None, [f"{MAPS} --sdram"]),
     ],
 )
 def test_builds_that_hold_a_network(network, encoding, builds):
     found = known.fits(network, encoding)
     assert [fit.design.name for fit in found] == ALL
     assert [fit.build for fit in found if not fit.short] == builds
+
+
+def test_external_weights_of_a_build():
+    """Weights in the SDRAM, and tiles on the FPGA with the window; `short` names the option."""
+    network = Network.chain(784, 256, 10)
+    board = BOARDS["ulx3s-25f"]
+    found = known.fit(board, network)
+    assert (found.options, found.external, found.tiles) == ("--sdram", 784 * 256, 160 // 2 + 2 + 80)
+    assert "--sdram" in known.short(board, network)
+    assert "--sdram" not in known.short(board, Network.chain(784, 2048, 10))
+    assert "--sdram" not in known.short(BOARDS["orangecrab"], network)
+    assert "--sdram" not in known.short(board.with_front_end("pdm"), network)
+
+
+@pytest.mark.parametrize("sizes", [{}, {"lanes": 4}, {"weights": 16384}, {"lanes": 16, "attention": False}])
+def test_sizes_of_an_engine_with_an_sdram(sizes):
+    """They are relative to the engine with the SDRAM, whose external weights stay."""
+    own = BOARDS["ulx3s-25f"].with_sdram().config
+    c = known.with_options(BOARDS["ulx3s-25f"], sizes, sdram=True).config
+    assert c.lanes == sizes.get("lanes", own.lanes)
+    assert c.n_weights == sizes.get("weights", own.n_weights)
+    assert (c.state_groups * c.lanes, c.value_groups * c.lanes) == (1024, 2048)
+    assert c.external.tiles == min(own.external.tiles * own.lanes**2 // c.lanes**2, 65536 - c.tiles)
+    assert c.external.tables == c.attention
 
 
 def test_options_that_a_network_needs():
@@ -624,7 +658,7 @@ def test_external_weights_of_boards(name):
     if name == "ulx3s-25f":
         imdb = Network.attention(384, 50, 2, 64, 2, table_rows=20_000)
         assert Compiled(imdb, board.config).table is not None
-    plan = planned(replace(SMALL[name], sdram=replace(sdram, weights=1 << 16, neurons=32)).with_sdram())
+    plan = planned(replace(SMALL[name], sdram=replace(sdram, weights=1 << 16, config=None)).with_sdram())
     constraints = "".join(plan.constraints.values())
     if isinstance(sdram, GowinSdram):
         ports = re.findall(

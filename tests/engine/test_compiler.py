@@ -24,6 +24,7 @@ from equilif_golden.reference import Reference
 from equilif_golden.samples import one_hot
 from equilif_golden.schedule import Schedule
 from equilif_sim.verilated import VerilatedEngine
+from tests.networks import sample
 
 NET = Network.chain(10, 7, 3)  # at 4 lanes: 3 + 1 + 2 + 1 groups, 1 for the target
 X, B, Y = Population("x", 2, "input"), Population("b", 1, "constant"), Population("y", 2)
@@ -190,6 +191,12 @@ FITS = EngineConfig(lanes=4, tiles=11, value_groups=8, state_groups=4)
         (Network.chain(10, 17, 3), FITS, "6.*4"),
         (Network.chain(40, 7, 3), FITS, "15.*8"),
         (NET, replace(FITS, numerics=Numerics(fraction=8)), "12.*8"),
+        (NET, replace(FITS, numerics=Numerics(accumulator_width=25)), "26.*25"),
+        (
+            NET,
+            replace(FITS, numerics=Numerics(fraction=8, accumulator_width=28)),
+            "fraction 12, the engine 8",
+        ),
         (NETS["stored"], EngineConfig(attention=False), r"EngineConfig\.attention"),
     ],
 )
@@ -197,6 +204,15 @@ def test_capacity_errors(network, config, message):
     assert Compiled(NET, FITS).n_tiles == 11, "the engine is full, so one less is too small"
     with pytest.raises(CapacityError, match=message):
         Compiled(network, config)
+
+
+def test_wider_accumulators_hold_a_network():
+    """The engine's sums do not wrap, so its results are those of the kernel."""
+    config = replace(FITS, numerics=replace(NET.numerics, accumulator_width=32))
+    x, labels = sample(NET, 20)
+    chip, kernel = Chip(EngineModel(config), NET, learning_rate=0.1), Kernel(NET, learning_rate=0.1)
+    assert chip.train(x, labels) == kernel.train(x, labels)
+    assert all(np.array_equal(kernel.weights[name], w) for name, w in chip.weights.items())
 
 
 @pytest.mark.parametrize("pipeline", Pipeline)

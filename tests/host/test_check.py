@@ -9,14 +9,16 @@ pytest.importorskip("sklearn")
 
 from equilif.data.sets import images
 from equilif.host import check as board_check
-from equilif.host import memory_check
+from equilif.host import memory_check, ports
 from equilif_golden.engine.chip import Chip
 from equilif_golden.engine.compiler import CapacityError
 from equilif_golden.engine.config import EngineConfig, ExternalWeights
 from equilif_golden.engine.model import EngineModel
 from equilif_golden.engine.port import Region
+from equilif_golden.kernel import Kernel
 from equilif_golden.link.device import Device
-from tests.cli import json_of, run
+from equilif_golden.network import Network
+from tests.cli import error_of, json_of, run
 from tests.standalone import client_of
 
 CONFIG = EngineConfig(lanes=4, tiles=256, value_groups=64, state_groups=32)
@@ -70,6 +72,18 @@ def test_an_engine_that_is_too_small():
     small = EngineConfig(lanes=2, tiles=8, value_groups=8, state_groups=4)
     with pytest.raises(CapacityError, match="64-4-10"):
         board_check.check(client_of(Device(small)), images.digits(), 2)
+
+
+def test_builds_for_a_network_that_is_too_large(monkeypatch, tmp_path):
+    """One line with the cause, and the builds of boards that hold it."""
+    client = client_of(Device(CONFIG))
+    monkeypatch.setattr(ports, "connect", lambda path, baud=None: client)
+    monkeypatch.setattr(ports, "the_one", lambda path, baud=None: client)
+    large = Network.chain(784, 256, 10)
+    Kernel(large).save(tmp_path / "network.npz")
+    line = ("--hidden", 400, "--port", "x", "--out", tmp_path / "run")
+    for message in (error_of("train", "digits", *line), error_of("restore", tmp_path / "network.npz")):
+        assert "has 32" in message and "ulx3s-25f --sdram" in message
 
 
 class FaultyMemory(EngineModel):

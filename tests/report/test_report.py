@@ -274,7 +274,8 @@ def test_board_rows(made):
     assert all(b.short == "" and b.training and b.inference and b.inference > b.training for b in rows)
     wide = network.Network.chain(64, 900, 90, 10)
     rows = metrics.boards(wide, wide.initial_weights(), None, 0.05)
-    assert all("this engine has" in b.short and b.training is None for b in rows)
+    assert all(b.training is None for b in rows)
+    assert all(("this engine has" in b.short) != (b.options == "--sdram") for b in rows)
 
 
 # -- the command -----------------------------------------------------------------------------------

@@ -67,8 +67,15 @@ class Phase(NamedTuple):
 
 
 def _other_numbers(network: Numerics, engine: Numerics) -> str:
-    """The formats in which a network and an engine differ."""
+    """The formats in which a network and an engine differ, or nothing.
+
+    The accumulators of the engine may be wider: no sum of the network wraps.
+    """
     names = [f.name for f in fields(Numerics) if getattr(network, f.name) != getattr(engine, f.name)]
+    if network.accumulator_width < engine.accumulator_width:
+        names.remove("accumulator_width")
+    if not names:
+        return ""
     required = " and ".join(f"{name} {getattr(network, name)}" for name in names)
     available = " and ".join(str(getattr(engine, name)) for name in names)
     return f"the network has {required}, the engine {available}"
@@ -100,8 +107,8 @@ class Compiled(Placement):
         require_network(network)
         if not isinstance(config, EngineConfig):
             raise ValueError(f"an EngineConfig is wanted, not {short_repr(config)}")
-        if network.numerics != config.numerics:
-            raise CapacityError(_other_numbers(network.numerics, config.numerics))
+        if other := _other_numbers(network.numerics, config.numerics):
+            raise CapacityError(other)
         for name, feature in OPTIONS.items():
             needed = feature.needed(network)
             if needed and not has(config, name):

@@ -159,6 +159,12 @@ class Placement:
         """Last tiles on the chip, through which external weights pass."""
         return max((self._window(s) for s in self.external), default=0)
 
+    @property
+    def n_external(self) -> int:
+        """Weights in the SDRAM, those of the embedding table included."""
+        outside = [*self.external, *([] if self.table is None else [self.network.table])]
+        return sum(int(np.prod(self.network.shape(s))) for s in outside if s)
+
     def _window(self, s: Synapse) -> int:
         """The smallest window for a synapse."""
         shape = self.shape(s)
