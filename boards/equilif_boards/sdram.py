@@ -21,8 +21,8 @@ class Sdram:
     """SDRAM of a board.
 
     ``chip_name``: with the longest timings of the chips that production runs of the board have.  A design
-    with external weights has ``weights`` of them, the engine of ``config``, neuron state in ``state_ram`` and a
-    clock of ``clock_hz``, if these are not those of the board.
+    with external weights has ``weights`` of them, the engine of ``config``, neuron state in ``state_ram`` and
+    a clock of ``clock_hz``, if these are not those of the board.
     """
 
     chip_name: str
