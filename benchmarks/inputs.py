@@ -206,8 +206,9 @@ def board(name: str, front_end: str = "") -> str:
     return str(stored(f"board: {name} {front_end}", HARDWARE, files))
 
 
-def _engines() -> list[Callable[[], str]]:
-    return [partial(engine, config) for config in _benchmark("campaign").ENGINES.values()]
+def _engines(name: str) -> list[Callable[[], str]]:
+    """Designs of a table of engines in the campaign."""
+    return [partial(engine, config) for config in getattr(_benchmark("campaign"), name).values()]
 
 
 # -- the table -------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from benchmarks.campaign import random_tokens
 from equilif.host.client import Client, LinkError
 from equilif_golden.blocks.synapse import from_words, to_words
 from equilif_golden.engine.chip import Chip
@@ -39,8 +40,9 @@ from equilif_golden.schedule import Schedule
 from equilif_golden.sdram import Controller
 from equilif_golden.tokens import scatter_add
 from equilif_sim.board import SimulatedBoard
-from tests.engine.test_external import CONFIGS, ENGINES, MT
+from tests.engine.test_external import ENGINES
 from tests.engines import ROOMY, verilated
+from tests.external import EXTERNAL, MT
 from tests.faulty import Faulty
 from tests.link.test_protocol import client_of
 from tests.test_tokens import LEARNS, data_set
@@ -62,16 +64,6 @@ BOTH = Network(
 
 def narrowed(config: EngineConfig, bits: int) -> EngineConfig:
     return replace(config, numerics=replace(config.numerics, weight_width=bits))
-
-
-def random_tokens(rng: np.random.Generator, config: EngineConfig) -> TableTokens:
-    """Few rows, so that some occur several times."""
-    assert config.external is not None
-    p = config.lanes
-    groups = int(rng.integers(1, min(12, config.tiles)))
-    n_rows = min(int(rng.choice([3, 50])), config.external.tiles * p // groups)
-    n = int(rng.integers(1, min(40, config.tiles // groups * p) + 1))
-    return TableTokens(config.tiles, 0, groups, rng.integers(0, n_rows, n))
 
 
 def filled(config: EngineConfig, *engines) -> np.ndarray:
@@ -262,7 +254,7 @@ def random_run(rng: random.Random, k: int) -> bytes:
 @pytest.mark.regress
 def test_simulated_board():
     """Training, then random frames: every reply and all memories are those of the model."""
-    config = replace(CONFIGS["P4"], counters=False)
+    config = replace(EXTERNAL["P4"], counters=False)
     board = SimulatedBoard(config, frame_bytes=2048)
     client = Client(board)
     network = LEARNS.network(data_set())
@@ -291,7 +283,7 @@ def test_simulated_board():
 @ENGINES
 def test_rtl_equals_model(name):
     """Random tokens: weights, rows outside, and the cycles of every transfer, refreshes included."""
-    config = CONFIGS[name]
+    config = EXTERNAL[name]
     if not config.external.tables:
         pytest.skip("no tables")
     engine, model = verilated(config), EngineModel(config)
@@ -326,7 +318,7 @@ def test_rtl_equals_model(name):
 
 
 def test_rtl_trains_as_the_kernel():
-    engine = verilated(CONFIGS["P4"])
+    engine = verilated(EXTERNAL["P4"])
     network = LEARNS.network(data_set())
     trains_as_kernel(engine, network, *samples(network))
     assert not engine.violations
