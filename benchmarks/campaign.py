@@ -53,6 +53,7 @@ from equilif_golden.populations import Constant, Input, Lif, SelfAttention
 from equilif_golden.samples import one_hot
 from equilif_golden.schedule import Schedule
 from equilif_golden.synapses import FEEDBACK_SCALES
+from equilif_sim.engine.tables import random_tokens
 from equilif_sim.tools.programs import (
     at_limits,
     operations,
@@ -167,16 +168,6 @@ def chain_of(config: EngineConfig, rng: np.random.Generator, n: int = CHAIN) -> 
         tokens = random_tokens(rng, config) if has_tokens else None
         out.append(Case(program, bool(rng.integers(2)), random_values(rng, config), weights, tokens))
     return out
-
-
-def random_tokens(rng: np.random.Generator, config: EngineConfig) -> TableTokens:
-    """Tokens of an embedding table of few rows, so that some occur several times."""
-    assert config.external is not None
-    p = config.lanes
-    groups = int(rng.integers(1, min(12, config.tiles)))
-    n_rows = min(int(rng.choice([3, 50])), config.external.tiles * p // groups)
-    n = int(rng.integers(1, min(40, config.tiles // groups * p) + 1))
-    return TableTokens(config.tiles, 0, groups, rng.integers(0, n_rows, n))
 
 
 def directed(config: EngineConfig, rng: np.random.Generator) -> list[Case]:

@@ -251,7 +251,7 @@ def _target(name: str) -> RecordInputs:
     elif target.bench:
         bench = f"sim/equilif_sim/{target.bench.replace('.', '/')}.py"
     else:
-        bench = "benchmarks/mutants.py"
+        bench = "benchmarks/mutant_programs.py"
     code = ["sim/equilif_sim/mutate.py", "sim/equilif_sim/forked.py", bench]
     is_engine = not (target.bench or target.trials)
     return RecordInputs(code, [partial(engine, target.config) if is_engine else partial(rtlil, target.make)])

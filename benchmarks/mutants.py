@@ -24,23 +24,20 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 from amaranth import UnusedElaboratable
 from amaranth.back import rtlil
 
-from benchmarks import pages, records
+from benchmarks import mutant_programs, pages, records
 from benchmarks.inputs import digest
+from benchmarks.mutant_programs import PROGRAMS
 from benchmarks.registry import choose
 from equilif.show.console import counted
-from equilif_golden.blocks.plasticity import DITHER_MASK, DITHER_UPDATE, SHIFTS
+from equilif_golden.blocks.plasticity import SHIFTS
 from equilif_golden.blocks.rate import RATE_SHIFTS
 from equilif_golden.engine.config import EngineConfig, Pipeline
 from equilif_golden.engine.features import EVERYTHING
-from equilif_golden.engine.isa import THRESHOLD_MAX, Groups, Instruction, Op
-from equilif_golden.engine.memories import memories
-from equilif_golden.engine.model import EngineModel
-from equilif_golden.engine.port import Region
-from equilif_golden.fixed import DEFAULT, Raw
+from equilif_golden.engine.isa import THRESHOLD_MAX
+from equilif_golden.fixed import DEFAULT
 from equilif_golden.link.protocol import MAX_SAMPLES
 from equilif_hdl.blocks.lif import Lif
 from equilif_hdl.blocks.plasticity import Plasticity
@@ -72,9 +69,7 @@ from equilif_sim.link.slip import Slip
 from equilif_sim.link.uart import Uart
 from equilif_sim.mutate import INPUT, Cases, Mutant, equivalent, mutants, sample, switched
 from equilif_sim.sdram import SdramBench, small
-from equilif_sim.tools.programs import random_program, random_values, random_weights
 from equilif_sim.tools.run import environ, simulate
-from equilif_sim.verilated import VerilatedEngine, library
 from tests.engines import CONFIGS, DEEP, ENGINE, NARROW, ODD, SINGLE_PORT, WIDE
 from tests.standalone import AREA
 from tests.standalone import CONFIG as ALONE
@@ -83,8 +78,6 @@ from tests.standalone_trials import TRIALS
 TABLE = records.FULL / "mutants.json"
 SUMMARY = records.SUMMARIES / "mutants.json"
 PACKAGE = "equilif_hdl"
-PROGRAMS = 300  #: random programs of an engine
-LOOP_COUNTS = tuple(1 << bit | 1 for bit in range(1, 9))  #: one for each bit of a counter
 MORE_PROGRAMS = 3000  #: for mutants that survive those
 
 
@@ -260,7 +253,7 @@ class Found:
 
 def design(target: Target) -> tuple[str, str, Any]:
     dut = target.make()
-    top = "board" if target.trials else type(dut).__name__.lower()
+    top = type(dut).__name__.lower() if target.bench else "board" if target.trials else "engine"
     return rtlil.convert(dut, name=top), top, dut
 
 
@@ -294,7 +287,8 @@ def rerun_in_engine(name: str, found: Found) -> None:
     pairs = [(v, theirs.get((v.mutant.block, _without_module(v.mutant), v.source))) for v in left]
     there = [(v, m) for v, m in pairs if m]
     if there:
-        alive = _programs(config, switched(text, "engine", [m for _, m in there]), len(there))
+        codes = mutant_programs.run(config, switched(text, "engine", [m for _, m in there]), len(there))
+        alive = _lives(codes, len(there))
         for (v, _), lives in zip(there, alive, strict=True):
             v.killed = not lives
 
@@ -321,7 +315,8 @@ def judged(
     elif target.bench:
         alive = _bench(target, switched(text, top, chosen, register=True), dut, len(chosen))
     else:
-        alive = _programs(target.config, switched(text, top, chosen), len(chosen), programs)
+        codes = mutant_programs.run(target.config, switched(text, top, chosen), len(chosen), programs)
+        alive = _lives(codes, len(chosen))
     return [MutantVerdict(*m, killed=not lives) for m, lives in zip(chosen, alive, strict=True)]
 
 
@@ -349,133 +344,6 @@ def _lives(codes: Sequence[int], n: int) -> list[bool]:
     if not first or len(others) != n:
         raise AssertionError("the design as it was does not pass")
     return others
-
-
-@dataclass
-class ExpectedCase:
-    program: list[Instruction]
-    learn: bool
-    values: Raw
-    weights: Raw | None
-    counter: int
-    expected: tuple[Any, ...]
-    after: dict[str, Raw]
-
-
-def cases(config: EngineConfig, n: int, seed: int) -> list[ExpectedCase]:
-    """Programs in sequence, and the results of the golden model."""
-    rng = np.random.default_rng(seed)
-    model = EngineModel(config)
-    out = []
-    given = _long_programs(config)
-    for k in range(n):
-        program = given[k] if k < len(given) else random_program(rng, config)
-        learn = k < len(given) or bool(rng.integers(2))
-        weights = None
-        if k % 4 == 0:
-            model.w[:] = random_weights(rng, config)
-            weights = model.w.ravel().copy()
-        values = random_values(rng, config)
-        counter = int(rng.integers(DITHER_MASK + 1))
-        model.write(Region.COUNTER, 0, np.array([counter]))
-        model.write(Region.VALUE, 0, values)
-        model.load(program)
-        r = model.run(learn=learn)
-        after = {name: model.memory(name).copy() for name in memories(config)}
-        after["weights"] = model.w.ravel().copy()
-        after["counter"] = np.array([model.counter * DITHER_UPDATE & DITHER_MASK])
-        expected = (r.prediction, r.spikes, r.accesses, r.activity, r.cycles)
-        out.append(ExpectedCase(program, learn, values, weights, counter, expected, after))
-    return out
-
-
-def _long_programs(config: EngineConfig) -> list[list[Instruction]]:
-    """Loops of many counts; updates of every shift, repeated until the lowest dither bits matter."""
-    loops = [[Op.REPEAT(count), Op.NEXT(), Op.HALT()] for count in LOOP_COUNTS]
-    pre, post = Groups(0, 2), Groups(0, 3)
-    # a host writes equal rates of both phases, from which nothing is learned
-    minus = [Op.RESET(post, value=0), Op.MARK(post), Op.MEASURE(post, shift=7, minus=True)]
-    updates = []
-    for shift in SHIFTS:
-        loop = [Op.REPEAT(500), Op.LEARN(pre, post, tile=0, gain=1, shift=shift), Op.NEXT()]
-        if config.loops > 1:
-            loop = [Op.REPEAT(20), *loop, Op.NEXT()]
-        updates.append([*minus, *loop, Op.HALT()])
-    return loops + updates
-
-
-def takes_elements(engine: VerilatedEngine) -> bool:
-    """Write single weights and runs of equal values of every position and length; check neighbours."""
-    p = engine.config.lanes
-    weights = engine.read(Region.WEIGHT, 0, 2 * p)
-    for k in reversed(range(p)):
-        weights[k] = 91 * k - 40
-        engine.write(Region.WEIGHT, k, weights[k : k + 1])
-        if not np.array_equal(engine.read(Region.WEIGHT, 0, 2 * p), weights):
-            return False
-    written = engine.read(Region.VALUE, 0, 2 * p)
-    runs = [(first, n) for first in range(p) for n in range(1, p - first + 1)]
-    for k, (first, n) in enumerate(runs):
-        run = np.full(n, (37 * k + 11) % 256)
-        engine.write(Region.VALUE, first, run)
-        written[first : first + n] = run + (run << 8)
-        if not np.array_equal(engine.read(Region.VALUE, 0, 2 * p), written):
-            return False
-    return True
-
-
-def passes(engine: VerilatedEngine, given: Iterable[ExpectedCase]) -> bool:
-    config = engine.config
-    if not takes_elements(engine):
-        return False
-    for case in given:
-        engine.load(case.program)
-        engine.write(Region.COUNTER, 0, np.array([case.counter]))
-        if case.weights is not None:
-            engine.write(Region.WEIGHT, 0, case.weights)
-        engine.write(Region.VALUE, 0, case.values)
-        try:
-            r = engine.run(learn=case.learn, max_cycles=2 * case.expected[-1] + 1000)
-        except RuntimeError:
-            return False
-        if (r.prediction, r.spikes, r.accesses, r.activity, r.cycles) != case.expected:
-            return False
-        got = {name: engine.memory(name) for name in memories(config)}
-        got["weights"] = engine.read(Region.WEIGHT, 0, config.n_weights)
-        got["counter"] = engine.read(Region.COUNTER, 0, 1)
-        values = case.after["plus"] + (case.after["minus"] << 8)
-        if not np.array_equal(engine.read(Region.VALUE, 0, values.size), values.ravel()):
-            return False
-        if any(not np.array_equal(got[name], want) for name, want in case.after.items()):
-            return False
-    return True
-
-
-class Switched(VerilatedEngine):
-    """An engine with mutants."""
-
-    def become(self, mutant: int) -> None:
-        self._lib.sim_mutant(self._sim, mutant)
-
-
-BECOME = f"""void sim_mutant(Sim *s, int mutant) {{
-    s->top->{INPUT} = mutant;
-    s->top->rst = 1; s->tick(); s->tick(); s->top->rst = 0;
-}}
-"""
-
-
-def _programs(config: EngineConfig, verilog: str, n: int, programs: int = PROGRAMS) -> list[bool]:
-    engine = Switched(config, made=library(config, verilog, functions=BECOME))
-    given = cases(config, programs, seed=1)
-    codes = []
-    for mutant, code in copies(n):
-        if mutant is None:
-            codes.append(code)
-            continue
-        engine.become(mutant)
-        os._exit(PASSED if passes(engine, given) else 1)
-    return _lives(codes, n)
 
 
 class SwitchedBoard(SimulatedBoard):

@@ -8,7 +8,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from benchmarks.campaign import random_tokens
 from equilif.host.client import Client, LinkError
 from equilif_golden.blocks.synapse import from_words, to_words
 from equilif_golden.engine.chip import Chip
@@ -17,7 +16,7 @@ from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.isa import Op
 from equilif_golden.engine.model import EngineModel
 from equilif_golden.engine.port import Region
-from equilif_golden.engine.tables import RowCycles, RowOp, TableTokens
+from equilif_golden.engine.tables import RowOp, TableTokens
 from equilif_golden.kernel import Kernel
 from equilif_golden.link.device import Device
 from equilif_golden.link.protocol import (
@@ -37,9 +36,9 @@ from equilif_golden.link.protocol import (
 from equilif_golden.network import Attention, Network, Population, Relay, Synapse, TokenRows
 from equilif_golden.samples import one_hot
 from equilif_golden.schedule import Schedule
-from equilif_golden.sdram import Controller
 from equilif_golden.tokens import scatter_add
 from equilif_sim.board import SimulatedBoard
+from equilif_sim.engine.tables import compare_transfers
 from tests.engine.test_external import ENGINES
 from tests.engines import ROOMY, verilated
 from tests.external import EXTERNAL, MT
@@ -290,29 +289,7 @@ def test_rtl_equals_model(name):
     n = len(filled(config, engine, model))
     rng = np.random.default_rng(0)
     for _ in range(40):
-        tokens = random_tokens(rng, config)
-        model.run(learn=False)
-        controller = Controller.restarted(config.external.chip, config.external.timing)
-        rows = RowCycles(controller, config, tokens.groups)
-        words = tokens.row_words(config.lanes)[:, 0].tolist()
-        now = engine.run(learn=False).cycles + 1
-        # not in the order of a run, so that changes are large
-        for op in map(RowOp, rng.permutation(len(RowOp)).tolist()):
-            cycles, outside = engine.transfer(op, tokens)
-            model.transfer(op, tokens)
-            assert not outside.any()
-            now += 3  # table, tile and groups
-            for word, found in zip(words, cycles.tolist(), strict=True):
-                end = rows.transfer(op, word, now)
-                assert found == end - now, op
-                now = end
-        back = int(rng.integers(0, 13))
-        places = {"tile": max(0, config.tiles - back), "table": config.all_tiles - back}
-        for place in ({"tile": places["tile"]}, {"table": places["table"]}, {"table": config.tiles - 1}):
-            wrong = tokens._replace(**place)
-            assert np.array_equal(engine.transfer(RowOp.CHECK, wrong)[1], wrong.outside(config)), place
-        for groups in (0, 256):
-            assert engine.transfer(RowOp.CHECK, tokens._replace(groups=groups))[1].all()
+        compare_transfers(engine, model, rng)
     assert np.array_equal(engine.read(Region.WEIGHT, 0, n), model.w.ravel())
     assert not engine.violations
 
