@@ -247,7 +247,8 @@ def _target(name: str) -> RecordInputs:
     """Design and bench of a target of mutation testing."""
     target = _benchmark("mutants").TARGETS[name]
     if target.trials:
-        bench = "tests/standalone_trials.py"
+        first = target.trials[0]
+        bench = getattr(first, "func", first).__module__.replace(".", "/") + ".py"
     elif target.bench:
         bench = f"sim/equilif_sim/{target.bench.replace('.', '/')}.py"
     else:

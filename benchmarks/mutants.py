@@ -28,6 +28,7 @@ from amaranth import UnusedElaboratable
 from amaranth.back import rtlil
 
 from benchmarks import mutant_programs, pages, records
+from benchmarks.campaign import ENGINES
 from benchmarks.inputs import digest
 from benchmarks.mutant_programs import PROGRAMS
 from benchmarks.registry import choose
@@ -38,7 +39,9 @@ from equilif_golden.engine.config import EngineConfig, Pipeline
 from equilif_golden.engine.features import EVERYTHING
 from equilif_golden.engine.isa import THRESHOLD_MAX
 from equilif_golden.fixed import DEFAULT
+from equilif_golden.front_end.segmentation import SHORTEST
 from equilif_golden.link.protocol import MAX_SAMPLES
+from equilif_golden.sdram import ClockedSdram
 from equilif_hdl.blocks.lif import Lif
 from equilif_hdl.blocks.plasticity import Plasticity
 from equilif_hdl.blocks.rate import Measure, RateChange
@@ -54,22 +57,33 @@ from equilif_hdl.engine.sequencer import Sequencer
 from equilif_hdl.engine.walk import Walker
 from equilif_hdl.engine.weights import WeightArray
 from equilif_hdl.front_end.adc import AdcReader
+from equilif_hdl.front_end.button import Button
+from equilif_hdl.front_end.channels import Channels
 from equilif_hdl.front_end.filter_bank import FilterBank
+from equilif_hdl.front_end.queue import WordQueue
 from equilif_hdl.front_end.segmentation import Segmentation
+from equilif_hdl.front_end.tokens import Tokens
 from equilif_hdl.link.bus import AxiEngine
 from equilif_hdl.link.flash import FlashController
 from equilif_hdl.link.frame import Framer
+from equilif_hdl.link.reservoir import WordReservoir
 from equilif_hdl.link.spi import SpiLine
+from equilif_hdl.link.udp import Udp
 from equilif_hdl.top import Top
 from equilif_sim.board import FASTEST, IDLE_TIMEOUT_BITS, SimulatedBoard
+from equilif_sim.engine.external import WithSdram
 from equilif_sim.forked import BENCH, COUNT, PASSED, VERDICTS, copies
+from equilif_sim.front_end.live import KINDS, LiveBench
 from equilif_sim.library import compiled
 from equilif_sim.link.engine_stub import HostBench
 from equilif_sim.link.slip import Slip
 from equilif_sim.link.uart import Uart
+from equilif_sim.link.udp import Rgmii
 from equilif_sim.mutate import INPUT, Cases, Mutant, equivalent, mutants, sample, switched
 from equilif_sim.sdram import SdramBench, small
+from equilif_sim.sdram_chip import WORDS
 from equilif_sim.tools.run import environ, simulate
+from tests.cache_trials import CACHED, cache_trials
 from tests.engines import CONFIGS, DEEP, ENGINE, NARROW, ODD, SINGLE_PORT, WIDE
 from tests.standalone import AREA
 from tests.standalone import CONFIG as ALONE
@@ -85,9 +99,9 @@ MORE_PROGRAMS = 3000  #: for mutants that survive those
 @dataclass(frozen=True)
 class Target:
     """A target. ``make``: the design. ``bench``: its cocotb module, empty for an engine with random programs.
-    ``config``: settings of the bench. ``only``: its tests. ``files``: sources of the mutants, by default all
-    of the design. ``excludes``: a target whose lines are excluded. ``trials``: tests of a complete design in
-    place of a bench.
+    ``config``: settings of the bench, an engine, or the SDRAM of a complete design. ``only``: its tests.
+    ``files``: sources of the mutants, by default all of the design. ``excludes``: a target whose lines are
+    excluded. ``trials``: tests of a complete design in place of a bench.
     """
 
     make: Callable[[], Any]
@@ -99,14 +113,20 @@ class Target:
     trials: tuple[Callable[[SimulatedBoard], object], ...] = ()
 
 
-def _plasticity(registers: Sequence[str], signed: bool, numerics: Any) -> Target:
-    make = partial(Plasticity, numerics, **dict.fromkeys(registers, True), signed_values=signed)
+def _attributes(make: Callable[[], Any], *names: str) -> dict[str, Any]:
+    """Attributes of a design."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UnusedElaboratable)
-        block: Any = make()
-        shape = {name: getattr(block, name) for name in ("latency", "multiplied")}
+        block = make()
+        found = {name: getattr(block, name) for name in names}
         del block
         gc.collect()
+    return found
+
+
+def _plasticity(registers: Sequence[str], signed: bool, numerics: Any) -> Target:
+    make = partial(Plasticity, numerics, **dict.fromkeys(registers, True), signed_values=signed)
+    shape = _attributes(make, "latency", "multiplied")
     config = {**dataclasses.asdict(numerics), "signed": signed, **shape}
     return Target(make, "blocks.plasticity", config, files=("blocks/plasticity.py", "fixed.py"))
 
@@ -164,9 +184,37 @@ def _standalone(*own: str, excludes: Target | None = None) -> Target:
     )
 
 
+def _engine(name: str, *own: str) -> Target:
+    """An engine of the campaign under random programs."""
+    config = ENGINES[name]
+    return Target(lambda: mutant_programs.design(config), config=config, files=own)
+
+
+def _live(kind: str, random: int) -> Target:
+    """The controller of a front end, with directed samples and random ones."""
+    make = partial(LiveBench, kind)
+    config = {"kind": kind, "random": random, "longest": SHORTEST + 1, **_attributes(make, "inputs")}
+    return Target(make, "front_end.live", config, files=("front_end/live.py",))
+
+
+def _flash_cache() -> Target:
+    chip = "EM638325"
+    sdram = ClockedSdram(chip, 90_000_000)
+    options: dict[str, Any] = {"flash": AREA, "idle_timeout_bits": IDLE_TIMEOUT_BITS, "sdram": sdram}
+    return Target(
+        lambda: WithSdram(Top(ALONE, transport=FASTEST, **options), sdram),
+        config=sdram,
+        files=("link/flash_cache.py",),
+        trials=tuple(cache_trials(CACHED[chip])),
+    )
+
+
 SHORT = {"hop": 3, "offset": 40}  #: a hop, as in the default tests
 READINGS = {"channels": 3, "width": 12}
+WINDOWS = {"channels": 3, "window": 4, "windows": 2}
 SDRAM = SdramBench(small("MT48LC16M16", columns=64), 95_000_000)
+#: parts of the engine without benches
+CONTROL = ("access", "argmax", "control", "dispatch", "lanes", "port", "stages", "state")
 TARGETS: dict[str, Target] = {
     "lif": _of(Lif, "blocks.lif", DEFAULT),
     "lif, narrow": _of(Lif, "blocks.lif", NARROW),
@@ -201,10 +249,27 @@ TARGETS: dict[str, Target] = {
     "filter bank": Target(lambda: FilterBank(**SHORT), "front_end.filter_bank", SHORT),
     "segmentation": Target(Segmentation, "front_end.segmentation", {"scenes": 36}),
     "adc": Target(lambda: AdcReader(8_000_000, 1_000_000, **READINGS), "front_end.adc", READINGS),
+    "channels": Target(lambda: Channels(**WINDOWS), "front_end.channels", WINDOWS),
+    "tokens": Target(Tokens, "front_end.tokens", {}),
+    "queue": Target(WordQueue, "front_end.queue", {"phases": 24}),
+    "button": Target(lambda: Button(5), "front_end.button", {"divisor": 5, "ticks": 3000}),
+    **{f"controller, {kind}": _live(kind, 8) for kind in KINDS},
+    "udp": Target(
+        lambda: Rgmii(Udp()),
+        "link.udp",
+        {"period_ps": 10_000, "frames": 30},
+        "frames_of_all_kinds",
+        ("link/udp.py",),
+    ),
+    "reservoir": Target(WordReservoir, "link.reservoir", {"rooms": 3}),
+    "flash cache": _flash_cache(),
     "standalone": _standalone("link/standalone.py"),
     "sdram": Target(lambda: SDRAM, "sdram", SDRAM.config, files=("sdram.py",)),
     "flash": Target(lambda: FlashController(AREA), "link.flash", dataclasses.asdict(AREA)),
     "host, standalone": _standalone("link/host.py", excludes=_host(ODD)),
+    "mover": _engine("P4-SDRAM", "engine/external.py"),
+    "table unit": _engine("P4-SDRAM", "engine/tables.py"),
+    "control": _engine("P4-wide", *(f"engine/{name}.py" for name in CONTROL)),
     "self-attention": _option("self_attention", "P4-wide"),
     "self-attention, single port": _option("self_attention", "P4-SPRAM"),
     "errors": _option("errors", "P4-wide"),
@@ -311,7 +376,7 @@ def judged(
     target: Target, text: str, top: str, dut: Any, chosen: Sequence[Mutant], programs: int = PROGRAMS
 ) -> list[MutantVerdict]:
     if target.trials:
-        alive = _trials(target.trials, switched(text, top, chosen), len(chosen))
+        alive = _trials(target, switched(text, top, chosen), len(chosen))
     elif target.bench:
         alive = _bench(target, switched(text, top, chosen, register=True), dut, len(chosen))
     else:
@@ -349,9 +414,9 @@ def _lives(codes: Sequence[int], n: int) -> list[bool]:
 class SwitchedBoard(SimulatedBoard):
     """A complete design with mutants."""
 
-    def __init__(self, verilog: str):
-        self._verilog = verilog
-        super().__init__(ALONE, flash=AREA, build_id=0)
+    def __init__(self, verilog: str, sdram: ClockedSdram | None):
+        self._verilog = verilog + WORDS if sdram else verilog
+        super().__init__(ALONE, flash=AREA, build_id=0, sdram=sdram)
 
     def _compiled(self, text: str, driver: str) -> Path:
         become = f'extern "C" void board_mutant(Board *b, int mutant) {{ b->top->{INPUT} = mutant; }}\n'
@@ -362,8 +427,8 @@ class SwitchedBoard(SimulatedBoard):
         self.reset()
 
 
-def _trials(trials: Iterable[Callable[[SimulatedBoard], object]], verilog: str, n: int) -> list[bool]:
-    board = SwitchedBoard(verilog)
+def _trials(target: Target, verilog: str, n: int) -> list[bool]:
+    board = SwitchedBoard(verilog, target.config)
     codes = []
     for mutant, code in copies(n):
         if mutant is None:
@@ -371,7 +436,7 @@ def _trials(trials: Iterable[Callable[[SimulatedBoard], object]], verilog: str, 
             continue
         board.become(mutant)
         try:
-            for trial in trials:
+            for trial in target.trials:
                 trial(board)
         except Exception:
             os._exit(1)
