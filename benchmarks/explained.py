@@ -1,76 +1,103 @@
-"""Explanations of surviving mutants without a proof, by target, line and operator."""
+"""Explanations of surviving mutants without a proof, by target, file, text of the line, and operator."""
 
+from __future__ import annotations
+
+from pathlib import Path
+
+HDL = Path(__file__).parents[1] / "hdl" / "equilif_hdl"
 EXPLAINED = {
-    ("activity", "engine/activity.py:73 const0 A[1]"): (
-        "it increments at walk 2 only; no operation has a fourth walk"
-    ),
-    ("sequencer", "engine/sequencer.py:136 const0 A[0]"): (
-        "a program word is available in every cycle except after a jump; in HALT the output is unused"
-    ),
-    ("weights, single port", "engine/weights.py:152 inv Y[1]"): (
-        "permutes the words of a bank, for reads and writes alike"
-    ),
-    ("flash", "link/flash.py:181 cnot1 Y[4] by 1"): (
-        "the counter takes other values, but as many: 4, 8, 24 or 32"
-    ),
-    ("standalone", "link/standalone.py:479 const0 A[7]"): (
-        "reads the entry of a missing sample first, then the right one: costs time only"
-    ),
-    ("standalone", "link/standalone.py:230 cnot1 D[0] by 7"): (
-        "generations of slot 0 are even, of slot 1 odd: a difference larger by 1 has the same sign"
-    ),
-    ("host, standalone", "link/host.py:374 const0 A[0]"): (
-        "only the host starts the engine, and it waits for the end before the next command"
-    ),
-    ("host, standalone", "link/host.py:293 const0 A[0]"): (
-        "a command for the registers of the trainer waits for the flash: costs time only"
-    ),
-    ("host, standalone", "link/host.py:447 const1 B[0]"): (
-        "reads the first flash element before the command is checked, and again afterwards"
-    ),
-    ("host, standalone", "link/host.py:310 const1 Y[0]"): (
-        "the engine reads in addition to flash and trainer; the result is unused"
-    ),
-    ("host, standalone", "link/host.py:312 const1 B[0]"): (
-        "the flash reads in addition to the engine; the result is unused"
-    ),
-    ("host, standalone", "link/host.py:298 const1 Y[0]"): (
+    (
+        "weights, single port",
+        "engine/weights.py",
+        "word.eq(Mux(bank.write, bank.w_word, bank.word)),",
+        "inv Y[1]",
+    ): ("permutes the words of a bank, for reads and writes alike"),
+    (
+        "flash",
+        "link/flash.py",
+        "m.d.sync += [shift.eq(Cat(pins.cipo, shift)), left.eq(left - 1)]",
+        "cnot1 Y[4] by 1",
+    ): ("the counter takes other values, but as many: 4, 8, 24 or 32"),
+    ("host, standalone", "link/host.py", "self.ready = ~in_flash | flash.ready", "const1 Y[0]"): (
         "requests a write while the flash is busy: accepted once it is ready, as before"
     ),
-    ("host, standalone", "link/host.py:447 inv B[0]"): (
-        "reads the first flash element before the command is checked, and only then"
+    ("host, standalone", "link/host.py", "port.read.eq(self.mem_read & in_flash),", "const1 B[0]"): (
+        "the flash reads in addition to the engine; the result is unused"
     ),
-    ("host, standalone", "link/host.py:159 inv B[0]"): (
+    ("host, standalone", "link/host.py", "framer.dropped.eq(host.trainer_frame & i.valid),", "inv B[0]"): (
         "a byte stays at the output until the next one and is marked as dropped one cycle later"
     ),
-    ("self-attention", "engine/engine.py:218 const1 B[3]"): (
-        "without a row the operand is the number of groups: a larger one makes one row, too"
+    ("host, standalone", "link/host.py", "with m.If(self.in_flash & self.commit):", "const1 B[0]"): (
+        "reads the first flash element before the command is checked, and again afterwards"
     ),
-    ("self-attention", "engine/engine.py:223 inv A[3]"): ("a bit above the groups of this engine"),
-    ("self-attention", "engine/engine.py:213 cnot1 Y[5] by 0"): ("a bit above the groups of this engine"),
-    ("self-attention", "engine/engine.py:211 const1 D[6]"): ("a bit above the groups of this engine"),
-    ("self-attention", "engine/engine.py:219 cnot1 A[1] by 8"): (
-        "a row of 256 groups and more is larger than what is left, with either bit"
+    ("host, standalone", "link/host.py", "with m.If(self.in_flash & self.commit):", "inv B[0]"): (
+        "reads the first flash element before the command is checked, and only then"
     ),
-    ("self-attention", "engine/isa.py:70 const1 A[3]"): (
-        "only LEARN uses noise, u- v- and the scanner's switch for STORE"
-    ),
-    ("self-attention, single port", "engine/engine.py:218 const1 B[4]"): (
-        "without a row the operand is the number of groups: a larger one makes one row, too"
-    ),
-    ("self-attention, single port", "engine/engine.py:213 inv Y[6]"): (
+    (
+        "self-attention",
+        "engine/engine.py",
+        "row.eq(Mux(ins.count == 0, ins.n_dst, ins.count)),",
+        "const1 B[3]",
+    ): ("without a row the operand is the number of groups: a larger one makes one row, too"),
+    (
+        "self-attention",
+        "engine/engine.py",
+        "m.d.sync += [first.eq(first + row), left.eq(left - row)]",
+        "inv A[3]",
+    ): ("a bit above the groups of this engine"),
+    ("self-attention", "engine/engine.py", "n = Signal.like(ins.n_dst)", "cnot1 Y[5] by 0"): (
         "a bit above the groups of this engine"
     ),
-    ("self-attention, single port", "engine/isa.py:70 const1 A[3]"): (
-        "only LEARN uses noise and u- v-, which STORE switches off"
+    ("self-attention", "engine/engine.py", "first = Signal.like(ins.dst)", "const1 D[6]"): (
+        "a bit above the groups of this engine"
     ),
-    ("self-attention, single port", "engine/isa.py:70 const1 A[0]"): (
-        "only LEARN uses noise and u- v-, which STORE switches off"
+    ("self-attention", "engine/engine.py", "n.eq(Mux(row < left, row, left)),", "cnot1 A[1] by 8"): (
+        "a row of 256 groups and more is larger than what is left, with either bit"
     ),
-    ("sdram", "sdram.py:155 cnot1 A[4] by 0"): (
+    (
+        "self-attention",
+        "engine/isa.py",
+        "return (ins.op == Op.LEARN) & has_mode(ins, LearnMode.STORE)",
+        "const1 A[3]",
+    ): ("only LEARN uses noise, u- v- and the scanner's switch for STORE"),
+    (
+        "self-attention, single port",
+        "engine/engine.py",
+        "row.eq(Mux(ins.count == 0, ins.n_dst, ins.count)),",
+        "const1 B[4]",
+    ): ("without a row the operand is the number of groups: a larger one makes one row, too"),
+    ("self-attention, single port", "engine/engine.py", "n = Signal.like(ins.n_dst)", "inv Y[6]"): (
+        "a bit above the groups of this engine"
+    ),
+    (
+        "self-attention, single port",
+        "engine/isa.py",
+        "return (ins.op == Op.LEARN) & has_mode(ins, LearnMode.STORE)",
+        "const1 A[3]",
+    ): ("only LEARN uses noise and u- v-, which STORE switches off"),
+    (
+        "self-attention, single port",
+        "engine/isa.py",
+        "return (ins.op == Op.LEARN) & has_mode(ins, LearnMode.STORE)",
+        "const1 A[0]",
+    ): ("only LEARN uses noise and u- v-, which STORE switches off"),
+    ("sdram", "sdram.py", "m.d.sync += interval.eq(interval + 1)", "cnot1 A[4] by 0"): (
         "the interval counter takes other values, but as many between two refreshes"
     ),
-    ("sdram", "sdram.py:151 cnot1 D[8] by 2"): (
+    ("sdram", "sdram.py", "interval = Signal(range(t.interval))", "cnot1 D[8] by 2"): (
         "the interval counter takes other values, but as many between two refreshes"
     ),
 }
+
+
+def line(source: str) -> str:
+    """Text of a line, ``file:number``; empty if the file has no such line."""
+    file, _, number = source.partition(":")
+    lines = (HDL / file).read_text().splitlines() if (HDL / file).is_file() else []
+    return lines[int(number) - 1].strip() if int(number) <= len(lines) else ""
+
+
+def reason(target: str, mutant: str) -> str:
+    """Explanation of a mutant (equilif_sim.mutate.Mutant.name) whose line has the same text; or empty."""
+    source, _, operator = mutant.partition(" ")
+    return EXPLAINED.get((target, source.partition(":")[0], line(source), operator), "")

@@ -273,7 +273,7 @@ def _trained(command: str, *patterns: str) -> Callable[[], RecordInputs]:
 
 
 def _on_engines() -> RecordInputs:
-    return RecordInputs(["tests/engine/test_engine.py"], _engines())
+    return RecordInputs(["tests/engine/test_engine.py"], _engines("PLAIN"))
 
 
 _MNIST = ("equilif/bench/*.py", "equilif/data/sets/images.py")
@@ -332,7 +332,7 @@ INPUTS: dict[str, Callable[[str], RecordInputs]] = {
     "amd": _synthesised("amd"),
     "area": _synthesised("area"),
     "boards": lambda name: _board(name, "benchmarks/boards.py", "boards/equilif_boards/build.py"),
-    "campaign": lambda _: RecordInputs(["benchmarks/campaign.py"], _engines()),
+    "campaign": lambda _: RecordInputs(["benchmarks/campaign.py"], _engines("ENGINES")),
     "claims": lambda name: CLAIMS[name](),
     "continual": _few("continual", "equilif/bench/compiled_backpropagation.py"),
     "coverage": _covered,

@@ -8,7 +8,7 @@ import shutil
 import pytest
 
 from benchmarks import mutants, records
-from benchmarks.explained import EXPLAINED
+from benchmarks.explained import EXPLAINED, HDL, reason
 from benchmarks.inputs import digest
 
 pytestmark = pytest.mark.skipif(
@@ -99,5 +99,10 @@ def test_record_round_trip(tmp_path, monkeypatch):
     assert mutants.read() == found
 
 
-def test_explained_mutants_belong_to_targets():
-    assert {name for name, _ in EXPLAINED} <= set(mutants.TARGETS)
+@pytest.mark.parametrize("target, file, text, operator", EXPLAINED)
+def test_explained_mutants(target, file, text, operator):
+    """They are of a target, and of lines that are there."""
+    assert target in mutants.TARGETS
+    lines = [line.strip() for line in (HDL / file).read_text().splitlines()]
+    assert reason(target, f"{file}:{lines.index(text) + 1} {operator}")
+    assert not reason(target, f"{file}:{len(lines) + 1} {operator}")
