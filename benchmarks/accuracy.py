@@ -35,7 +35,7 @@ def measure(network: TrainedNetwork, seeds: int, data: Path | None) -> list[floa
         out = Path(folder)
         command = [sys.executable, "-m", *shlex.split(network.command), "--seed", f"0-{seeds - 1}"]
         command += ["--json", str(out / "found.json"), "--out", str(out / "run")]
-        if data:
+        if data and "digits" not in command:  # which come with scikit-learn
             command += ["--data", str(data.resolve())]
         subprocess.run(command, check=True, cwd=records.ROOT)
         return accuracies(json.loads((out / "found.json").read_text()))

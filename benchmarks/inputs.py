@@ -2,7 +2,8 @@
 
 A result depends on three kinds of inputs.
 
-rtl      RTLIL of its designs, without source locations; in place of the modules of equilif_hdl
+rtl      RTLIL of its designs, without source locations; in place of the modules of equilif_hdl, and of
+         equilif_golden unless the result compares both: the default tests prove that the model is the RTL
 results  what its networks compute for a few samples; in place of equilif_golden and equilif
 code     the modules that compute it and all modules that they import, without comments and docstrings
 
@@ -58,12 +59,13 @@ class RecordInputs(NamedTuple):
     """Inputs of a result.
 
     ``code``: patterns of files.  ``designs``: functions that return RTLIL or files of a build.  ``results``:
-    functions whose return value is compared.
+    functions whose return value is compared.  ``compares``: RTL with the golden model.
     """
 
     code: Sequence[str] = ()
     designs: Sequence[Callable[[], str]] = ()
     results: Sequence[Callable[[], Any]] = ()
+    compares: bool = False
 
 
 # -- code ------------------------------------------------------------------------------------------
@@ -273,7 +275,7 @@ def _trained(command: str, *patterns: str) -> Callable[[], RecordInputs]:
 
 
 def _on_engines() -> RecordInputs:
-    return RecordInputs(["tests/engine/test_engine.py"], _engines("PLAIN"))
+    return RecordInputs(["tests/engine/test_engine.py"], _engines("PLAIN"), compares=True)
 
 
 _MNIST = ("equilif/bench/*.py", "equilif/data/sets/images.py")
@@ -332,7 +334,7 @@ INPUTS: dict[str, Callable[[str], RecordInputs]] = {
     "amd": _synthesised("amd"),
     "area": _synthesised("area"),
     "boards": lambda name: _board(name, "benchmarks/boards.py", "boards/equilif_boards/build.py"),
-    "campaign": lambda _: RecordInputs(["benchmarks/campaign.py"], _engines("ENGINES")),
+    "campaign": lambda _: RecordInputs(["benchmarks/campaign.py"], _engines("ENGINES"), compares=True),
     "claims": lambda name: CLAIMS[name](),
     "continual": _few("continual", "equilif/bench/compiled_backpropagation.py"),
     "coverage": _covered,
@@ -363,7 +365,8 @@ def computed(record: str, entry: str) -> dict[str, str]:
         out["results"] = _hash(json.dumps([result() for result in found.results]))
     if found.code:
         without = ("equilif_hdl",) * bool(found.designs)
-        without += ("equilif_golden", "equilif") if found.results else ()
+        without += ("equilif_golden",) * bool(found.results or found.designs and not found.compares)
+        without += ("equilif",) * bool(found.results)
         out["code"] = code(found.code, without)
     return out
 

@@ -77,6 +77,19 @@ def test_code_is_what_a_module_executes(tree, file, text, same):
         inputs.code(["golden/equilif_golden/none.py"])
 
 
+@pytest.mark.parametrize("compares", [False, True])
+def test_rtl_stands_for_the_model(tree, monkeypatch, compares):
+    """The code of the golden model counts where it is compared with the RTL."""
+    found = inputs.RecordInputs(["equilif/bench.py"], [lambda: "rtl"], compares=compares)
+    monkeypatch.setitem(inputs.INPUTS, "it", lambda _: found)
+    (tree.parents[1] / "equilif").mkdir()
+    (tree.parents[1] / "equilif" / "bench.py").write_text("from equilif_golden import c\n")
+    before = inputs.computed("it", "")
+    (tree / "c.py").write_text("y = 2\n")
+    clear()
+    assert (inputs.computed("it", "") != before) is compares
+
+
 def test_rtlil_has_no_places():
     def block(text):
         names = {"__name__": __name__}
