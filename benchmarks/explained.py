@@ -7,6 +7,18 @@ from pathlib import Path
 HDL = Path(__file__).parents[1] / "hdl" / "equilif_hdl"
 EXPLAINED = {
     (
+        "lif",
+        "blocks/lif.py",
+        "shift = Signal(2)  # shift of the leak, minus the smallest one",
+        "cnot1 Y[1] by 4",
+    ): ("differs only when the leak is 0, for which there is no loss"),
+    (
+        "lif, narrow",
+        "blocks/lif.py",
+        "shift = Signal(2)  # shift of the leak, minus the smallest one",
+        "cnot1 Y[0] by 4",
+    ): ("differs only when the leak is 0, for which there is no loss"),
+    (
         "weights, single port",
         "engine/weights.py",
         "word.eq(Mux(bank.write, bank.w_word, bank.word)),",
