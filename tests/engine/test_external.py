@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 
 import numpy as np
@@ -30,6 +31,7 @@ from equilif_sim.board import SimulatedBoard
 from tests.engine.test_engine import run_random_programs
 from tests.engines import ROOMY, verilated
 from tests.external import EM, EXTERNAL, MT
+from tests.faulty import Faulty
 from tests.networks import GRAPH, SKIPS, sample
 from tests.standalone import DevicePort
 
@@ -177,8 +179,8 @@ def test_rtl_equals_model(name):
     assert not engine.violations
 
 
-def trains_over_the_link(config: EngineConfig, port) -> None:
-    client = Client(port)
+def trains_over_the_link(config: EngineConfig, port, **options) -> None:
+    client = Client(port, **options)
     assert client.identify().config == config
     x, labels = sample(SKIPS, 8)
     chip = Chip(client, SKIPS, learning_rate=0.05)
@@ -193,6 +195,14 @@ def test_link():
     """Identity, check of programs, and access to external weights."""
     config = replace(EXTERNAL["P4"], counters=False)
     trains_over_the_link(config, DevicePort(Device(config)))
+
+
+def test_faulty_link():
+    """Lost, damaged and repeated frames."""
+    config = replace(EXTERNAL["P4"], counters=False)
+    port = Faulty(DevicePort(Device(config)), 0.2, random.Random(1))
+    trains_over_the_link(config, port, timeout=0.02, deadline=20.0, run_deadline=20.0)
+    assert all(port.faults.values())
 
 
 @pytest.mark.regress
