@@ -6,6 +6,30 @@ from pathlib import Path
 
 HDL = Path(__file__).parents[1] / "hdl" / "equilif_hdl"
 EXPLAINED = {
+    ("adc", "front_end/divider.py", "carry.eq(phase >= self.modulus - self.increment),", "cnot1 A[1] by 0"): (
+        "the carry comes in another one of the four phases"
+    ),
+    ("adc", "front_end/divider.py", "phase = Signal(range(self.modulus))", "inv D[1]"): (
+        "the phase takes its four values in another order"
+    ),
+    (
+        "scan, single port",
+        "engine/scan.py",
+        "m.d.sync += done.eq(Mux(rest.any(), done | (pending & ~rest), 0))",
+        "const1 B[0]",
+    ): ("after the first event lane 0 is done, or has no event"),
+    ("mover", "engine/external.py", "self.o.p.tile.eq(self.i.p.tile + block.offset),", "const0 A[7]"): (
+        "a bit above the tiles on the chip"
+    ),
+    ("scan, single port", "fixed.py", "index = Mux(mask[k], k, index)", "const1 A[1]"): (
+        "used only where a lane is active"
+    ),
+    ("scan, single port", "fixed.py", "index = Mux(mask[k], k, index)", "const1 Y[0]"): (
+        "used only where a lane is active"
+    ),
+    ("scan, single port", "fixed.py", "index = Mux(mask[k], k, index)", "const1 A[0]"): (
+        "used only where a lane is active"
+    ),
     (
         "lif",
         "blocks/lif.py",
