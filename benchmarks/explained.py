@@ -6,6 +6,9 @@ from pathlib import Path
 
 HDL = Path(__file__).parents[1] / "hdl" / "equilif_hdl"
 EXPLAINED = {
+    ("table unit", "engine/tables.py", "table = Signal(16)", "cnot1 D[4] by 14"): (
+        "a table from tile 16,384 on is outside of the memories, with either bit"
+    ),
     ("adc", "front_end/divider.py", "carry.eq(phase >= self.modulus - self.increment),", "cnot1 A[1] by 0"): (
         "the carry comes in another one of the four phases"
     ),
