@@ -6,6 +6,12 @@ from pathlib import Path
 
 HDL = Path(__file__).parents[1] / "hdl" / "equilif_hdl"
 EXPLAINED = {
+    (
+        "tokens",
+        "front_end/tokens.py",
+        "remainder = Signal(range(2 * TOKENS + 2 * POSITIONS))",
+        "const1 D[0]",
+    ): ("it is odd at first, and even numbers are added and subtracted"),
     ("table unit", "engine/tables.py", "table = Signal(16)", "cnot1 D[4] by 14"): (
         "a table from tile 16,384 on is outside of the memories, with either bit"
     ),
