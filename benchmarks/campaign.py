@@ -113,7 +113,7 @@ class Case:
     @property
     def run(self) -> dict[str, Any]:
         """Arguments of a run."""
-        given = {"write": (0, []), "tokens": self.tokens} if self.tokens else {}
+        given: dict[str, Any] = {"write": (0, []), "tokens": self.tokens} if self.tokens else {}
         return {"learn": self.learn, **given}
 
 

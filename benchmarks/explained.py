@@ -142,7 +142,7 @@ def line(source: str) -> str:
     return lines[int(number) - 1].strip() if int(number) <= len(lines) else ""
 
 
-def reason(target: str, mutant: str) -> str:
-    """Explanation of a mutant (equilif_sim.mutate.Mutant.name) whose line has the same text; or empty."""
+def reason(target: str, mutant: str, text: str) -> str:
+    """Explanation of a mutant (equilif_sim.mutate.Mutant.name) of a line with this text; or empty."""
     source, _, operator = mutant.partition(" ")
-    return EXPLAINED.get((target, source.partition(":")[0], line(source), operator), "")
+    return EXPLAINED.get((target, source.partition(":")[0], text, operator), "")

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from amaranth.lib import wiring
 
 from equilif_golden.blocks.plasticity import DITHER_MASK, DITHER_UPDATE, SHIFTS
 from equilif_golden.engine.config import EngineConfig
@@ -32,7 +31,7 @@ TRANSFERS = 8  #: of tokens of an embedding table
 LOOP_COUNTS = tuple(1 << bit | 1 for bit in range(1, 9))  #: one for each bit of a counter
 
 
-def design(config: EngineConfig) -> wiring.Component:
+def design(config: EngineConfig) -> Engine | WithSdram:
     """The engine, with its SDRAM if it has one."""
     engine = Engine(config)
     return WithSdram(engine, config.external) if config.external else engine

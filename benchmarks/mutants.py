@@ -29,6 +29,7 @@ from amaranth.back import rtlil
 
 from benchmarks import mutant_programs, pages, records
 from benchmarks.campaign import ENGINES
+from benchmarks.explained import line
 from benchmarks.inputs import digest
 from benchmarks.mutant_programs import PROGRAMS
 from benchmarks.registry import choose
@@ -517,7 +518,7 @@ def prove_equivalence(names: Sequence[str], seconds: int, *, unproven: bool = Fa
 
 # -- summary ---------------------------------------------------------------------------------------
 def summary(one: Found) -> dict[str, Any]:
-    """Counts of a target, an example for each proof method, and unproven survivors by name."""
+    """Counts of a target, an example for each proof method, and unproven survivors with their lines."""
     proven: dict[str, list[Mutant]] = defaultdict(list)
     for v in one.verdicts:
         if v.equivalent:
@@ -528,7 +529,7 @@ def summary(one: Found) -> dict[str, Any]:
         "mutants": len(one.verdicts),
         "killed": sum(v.killed for v in one.verdicts),
         "equivalent": {how: [len(of), of[0].name] for how, of in sorted(proven.items())},
-        "open": [v.mutant.name for v in one.verdicts if not v.killed and not v.equivalent],
+        "open": [[v.mutant.name, line(v.source)] for v in one.verdicts if not v.killed and not v.equivalent],
     }
 
 

@@ -223,8 +223,8 @@ def mutants() -> str:
     rows = []
     total = [0] * 5
     for block, targets in together.items():
-        names = [(name, mutant) for name, of in targets for mutant in of["open"]]
-        left = [mutant for name, mutant in names if not reason(name, mutant)]
+        names = [(name, *mutant) for name, of in targets for mutant in of["open"]]
+        left = [mutant for name, mutant, text in names if not reason(name, mutant, text)]
         counts = [
             sum(of["mutants"] for _, of in targets),
             sum(of["killed"] for _, of in targets),

@@ -8,7 +8,7 @@ import shutil
 import pytest
 
 from benchmarks import mutants, records
-from benchmarks.explained import EXPLAINED, HDL, reason
+from benchmarks.explained import EXPLAINED, HDL, line, reason
 from benchmarks.inputs import digest
 
 pytestmark = pytest.mark.skipif(
@@ -80,7 +80,7 @@ def test_summary_lists_surviving_mutants():
         "mutants": 3,
         "killed": 1,
         "equivalent": {"free registers": [1, "blocks/lif.py:1 inv A[1]"]},
-        "open": ["blocks/lif.py:1 inv A[2]"],
+        "open": [["blocks/lif.py:1 inv A[2]", line("blocks/lif.py:1")]],
     }
 
 
@@ -103,6 +103,7 @@ def test_record_round_trip(tmp_path, monkeypatch):
 def test_explained_mutants(target, file, text, operator):
     """They are of a target, and of lines that are there."""
     assert target in mutants.TARGETS
-    lines = [line.strip() for line in (HDL / file).read_text().splitlines()]
-    assert reason(target, f"{file}:{lines.index(text) + 1} {operator}")
-    assert not reason(target, f"{file}:{len(lines) + 1} {operator}")
+    lines = [each.strip() for each in (HDL / file).read_text().splitlines()]
+    assert line(f"{file}:{lines.index(text) + 1}") == text
+    assert reason(target, f"{file}:1 {operator}", text)
+    assert not reason(target, f"{file}:1 {operator}", text + ".")
