@@ -40,7 +40,6 @@ from equilif_golden.engine.config import EngineConfig, Pipeline
 from equilif_golden.engine.features import EVERYTHING
 from equilif_golden.engine.isa import THRESHOLD_MAX
 from equilif_golden.fixed import DEFAULT
-from equilif_golden.front_end.segmentation import SHORTEST
 from equilif_golden.link.protocol import MAX_SAMPLES
 from equilif_golden.sdram import ClockedSdram
 from equilif_hdl.blocks.lif import Lif
@@ -74,7 +73,6 @@ from equilif_hdl.top import Top
 from equilif_sim.board import FASTEST, IDLE_TIMEOUT_BITS, SimulatedBoard
 from equilif_sim.engine.external import WithSdram
 from equilif_sim.forked import BENCH, COUNT, PASSED, VERDICTS, copies
-from equilif_sim.front_end.live import KINDS, LiveBench
 from equilif_sim.library import compiled
 from equilif_sim.link.engine_stub import HostBench
 from equilif_sim.link.slip import Slip
@@ -191,13 +189,6 @@ def _engine(name: str, *own: str) -> Target:
     return Target(lambda: mutant_programs.design(config), config=config, files=own)
 
 
-def _live(kind: str, random: int) -> Target:
-    """The controller of a front end, with directed samples and random ones."""
-    make = partial(LiveBench, kind)
-    config = {"kind": kind, "random": random, "longest": SHORTEST + 1, **_attributes(make, "inputs")}
-    return Target(make, "front_end.live", config, files=("front_end/live.py",))
-
-
 def _flash_cache() -> Target:
     chip = "EM638325"
     sdram = ClockedSdram(chip, 90_000_000)
@@ -254,7 +245,6 @@ TARGETS: dict[str, Target] = {
     "tokens": Target(Tokens, "front_end.tokens", {}),
     "queue": Target(WordQueue, "front_end.queue", {"phases": 24}),
     "button": Target(lambda: Button(5), "front_end.button", {"divisor": 5, "ticks": 3000}),
-    **{f"controller, {kind}": _live(kind, 8) for kind in KINDS},
     "udp": Target(
         lambda: Rgmii(Udp()),
         "link.udp",
