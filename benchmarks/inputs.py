@@ -196,16 +196,18 @@ def engine(config: Any, kind: str = "engine.engine.Engine") -> str:
     return str(stored(f"{kind}: {config}", HARDWARE, lambda: _hash(rtlil(make))))
 
 
-def board(name: str, front_end: str = "") -> str:
+def board(name: str, front_end: str = "", *, sdram: bool = False) -> str:
     """Digest of the files from which the tools build a board."""
 
     def files() -> str:
         found = import_module("equilif_boards").BOARDS[name]
         if front_end:
             found = found.with_front_end(front_end)
+        if sdram:
+            found = found.with_sdram()
         return _hash(json.dumps(import_module("equilif_boards.build").BuildPlan.of(found).files))
 
-    return str(stored(f"board: {name} {front_end}", HARDWARE, files))
+    return str(stored(f"board: {name} {front_end}{'sdram' * sdram}", HARDWARE, files))
 
 
 def _engines(name: str) -> list[Callable[[], str]]:
@@ -347,6 +349,9 @@ INPUTS: dict[str, Callable[[str], RecordInputs]] = {
     "updates": lambda _: RecordInputs(["benchmarks/updates.py"]),
     "mutants": _target,
     "sdram": _synthesised("sdram"),
+    "sdram boards": lambda name: RecordInputs(
+        ["boards/equilif_boards/build.py"], [partial(board, name, sdram=True)]
+    ),
     "sdram samples": lambda name: _board(
         name, "benchmarks/standalone.py", "hdl/equilif_hdl/link/flash_cache.py", "hdl/equilif_hdl/sdram.py"
     ),

@@ -346,6 +346,20 @@ def sdram_boards() -> str:
     return table("board | logic | flip-flops | IO registers | f_max by seed | constraint", rows)
 
 
+def sdram_builds() -> str:
+    """Boards with external weights, placed and routed."""
+    rows = []
+    kinds: list[str] = []
+    for name, row in _summary("sdram_boards").get("boards", {}).items():
+        logic = row["utilisation"][BOARDS[name].device.family.logic_name]
+        used = board_pages.utilisation({"build": row, "logic": logic})
+        kinds = [kind for kind, _, _ in used]
+        f_max = ", ".join(f"{mhz:.1f}" for mhz in row["f_max_by_seed"].values())
+        cells = [f"{n:,} of {available:,}" for _, n, available in used]
+        rows.append((f"`{name}`", f"{row['constraint']:g} MHz", f"{f_max} MHz", *cells))
+    return table(" | ".join(("board", "clock", "f_max by seed", *kinds)), rows)
+
+
 def sdram_networks() -> str:
     """Training of MNIST with external weights, on the engine model."""
     rows = []
@@ -575,6 +589,7 @@ CONTENT: dict[str, PageContent] = {
     "front-end-boards": PageContent(front_end_boards, ["front end"], BUILT),
     "sdram-bandwidth": PageContent(sdram_bandwidth, ["sdram"], SIMULATED),
     "sdram-boards": PageContent(sdram_boards, ["sdram"], BUILT),
+    "sdram-builds": PageContent(sdram_builds, ["sdram boards"], BUILT),
     "sdram-samples": PageContent(sdram_samples, ["sdram samples"], SIMULATED),
     "sdram-networks": PageContent(sdram_networks, ["sdram"], SIMULATED),
     "board-summary": PageContent(board_pages.summary, ["boards"], BUILT),

@@ -5,6 +5,7 @@ Bandwidth: words per cycle by equilif_golden.sdram, which has the cycles of the 
 --data DIR trains networks of MNIST with external weights on the engine model, whose cycles are those of the
 RTL, after an epoch on the kernel, and compares the weights with it.
 --build DIR builds the memory test of a board with some seeds: cells, f_max, and DIR/SEED/top.bit to load.
+--external --build DIR takes the build of a board with external weights in DIR/BOARD, or makes it.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Annotated, Any, NamedTuple
 import numpy as np
 
 from benchmarks import pages, records
+from benchmarks.boards import build_record
 from benchmarks.registry import Data, Write
 from benchmarks.training import BOARD_PRESET, after_an_epoch
 from equilif.data.sets.dataset import DataSet
@@ -34,6 +36,7 @@ from equilif_golden.samples import one_hot
 from equilif_golden.sdram import CHIPS, bandwidth
 
 RECORD = records.SUMMARIES / "sdram.json"
+BOARDS_RECORD = records.SUMMARIES / "sdram_boards.json"
 LENGTHS = (1, 4, 16, 64, 256, 1024, 16384)
 MHZ = 95
 BOARD = "ulx3s-25f"
@@ -155,8 +158,25 @@ def main(
     seeds: Annotated[int, "number of seeds"] = 1,
     data: Data | None = None,
     samples: Annotated[int, "training samples"] = 200,
+    external: Annotated[bool, "build the board with external weights"] = False,
     write: Write = False,
 ) -> None:
+    if external:
+        if build is None:
+            raise ValueError("--external needs --build, the folder of the builds")
+        row = {
+            **records.stamp("sdram boards", board),
+            **build_record(
+                BOARDS[board].with_sdram(),
+                build,
+                seeds,
+                records.read(BOARDS_RECORD).get("boards", {}).get(board, {}),
+            ),
+        }
+        print(row, flush=True)
+        if write:
+            pages.save_entry(BOARDS_RECORD, "boards", board, row, BOARDS)
+        return
     known = records.read(RECORD)
     found = {
         **records.stamp("sdram"),

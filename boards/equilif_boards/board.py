@@ -157,7 +157,8 @@ class Board:
             value_groups=max(self.config.value_groups, self.sdram.values // p),
         )
         state_ram = self.sdram.state_ram or self.state_ram
-        return replace(self, standalone=False, config=config, state_ram=state_ram)
+        board = replace(self, standalone=False, config=config, state_ram=state_ram)
+        return board.with_clock(self.sdram.clock_hz / 1e6) if self.sdram.clock_hz else board
 
     @property
     def sample_memory(self) -> ClockedSdram | None:

@@ -21,7 +21,8 @@ class Sdram:
 
     ``chip_name``: with the longest timings of the chips that production runs of the board have.  A design
     with external weights has ``weights`` of them, memory for ``neurons``, for at least ``values``, and on the
-    chip ``tiles`` and neuron state in ``state_ram``, if they are not those of the board.
+    chip ``tiles``, neuron state in ``state_ram`` and a clock of ``clock_hz``, if they are not those of the
+    board.
     """
 
     chip_name: str
@@ -30,6 +31,7 @@ class Sdram:
     tiles: int | None = None
     state_ram: str | None = None
     weights: int = 1 << 21
+    clock_hz: float | None = None
     resource: str = "sdram"
 
     @property

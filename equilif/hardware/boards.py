@@ -160,13 +160,11 @@ def with_options(
         board = board.with_standalone(standalone)
     if link is not None:
         board = board.with_link(link)
-    if clock is not None:
-        board = board.with_clock(clock)
     if front_end is not None:
         board = board.with_front_end(front_end).with_standalone(bool(standalone))
     if sdram:
         board = board.with_sdram(samples=bool(standalone))
-    return board
+    return board if clock is None else board.with_clock(clock)
 
 
 def short(design: Board, network: Network, encoding: Encoding | None = None) -> str:

@@ -221,15 +221,18 @@ class SdramCommand(NamedTuple):
 class Controller:
     """Commands and cycles of bursts whose data never waits.
 
-    ``next``: first cycle in which the next burst or refresh can begin.  ``free``: first cycle in which a
-    request is accepted.
+    ``next``: first cycle in which the next burst or refresh can begin.  ``accepted``: the cycle in which the
+    last request was accepted.  A request waits in a register until the burst before it has its last command,
+    and the register is empty from ``ready`` on.
     """
 
     chip: SdramType
     timing: SdramTiming
     commands: list[SdramCommand] = field(default_factory=list)
-    free: int = 0
+    accepted: int = 0
+    ready: int = 0
     next: int = 0
+    _last: int = 0
     _refresh_at: int = 0
     _rows: list[int | None] = field(default_factory=lambda: [None] * BANKS)
     _close_from: int = 0
@@ -257,28 +260,30 @@ class Controller:
         """Accept a request that is offered from cycle ``at`` on; returns the cycle of its last word's
         command.
         """
-        accepted = max(at, self.free)
-        self.idle(accepted)
-        self.next = max(self.next, accepted + 1)
+        self.accepted = max(at, self.ready)
+        begin = max(self.accepted + 1, self._last)
+        self.ready = begin + 1
+        self.idle(begin)
+        self.next = max(self.next, begin + 1)
         address, left = request.address, request.words
         while left:
             row, bank, column = self.chip.place(address)
             if self._refreshed(self.next) or not self._opened(row, bank):
                 continue
-            begin = max(self.next, self._write_from) if request.is_write else self.next
-            n = max(0, min(left, self.chip.columns - column, self._refresh_at - begin))
+            first = max(self.next, self._write_from) if request.is_write else self.next
+            n = max(0, min(left, self.chip.columns - column, self._refresh_at - first))
             op = SdramOp.WRITE if request.is_write else SdramOp.READ
             for k in range(n):
-                self._add(begin + k, op, bank, column + k)
+                self._add(first + k, op, bank, column + k)
             if n:
-                self.next = begin + n
+                self.next = first + n
                 self._used(request.is_write)
             else:  # the refresh comes before the first word
                 self.next = max(self.next, self._refresh_at)
             address = (address + n) % self.chip.words
             left -= n
-        self.free = self.next - 1
-        return self.free
+        self._last = self.next - 1
+        return self._last
 
     def idle(self, until: int) -> None:
         """Refreshes that begin without a request in or before cycle ``until``."""

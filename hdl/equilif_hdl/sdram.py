@@ -1,12 +1,14 @@
 """SDRAM controller: bursts of words; its commands and cycles are those of equilif_golden.sdram.
 
-    port: request --> [ burst ] --> state: LOOK -> ACCESS --> pins: command, bank, address --> chip
-    port: w       -----------------------------^         |       dq_o, dq_oe
-    port: r       <-- [ queue ] <-- [ valid after the CAS latency ] <-- dq_i
+    port: request --> [ pending ] --> [ burst ] --> state: LOOK -> ACCESS --> pins: command, bank, address
+    port: w       --> [ queue ] -----------------------------------^    |          dq_o, dq_oe
+    port: r       <-- [ queue ] <-- [ valid after the CAS latency ] <---+--------- dq_i
+    port: written <-- [ last WRITE of a burst ] <-----------------------'
 
 LOOK compares the row of the burst with the open row of its bank, and activates or precharges.  ACCESS issues
 READ or WRITE, one word per cycle, until the burst or the page ends.  Both give way to a refresh.  A burst may
-pause at any word: a WRITE waits for its data, a READ for space in the queue.
+pause at any word: a WRITE waits for its data, a READ for space in the queue.  All outputs of the port come
+from registers, or from one LUT after them.
 
 Latency from a READ on the pins to its word on the port: the CAS latency, ``io_delay`` and 1 cycle.
 """
@@ -54,15 +56,18 @@ class SdramPort(wiring.Signature):
     """Members
     -------
     request : Out(stream of burst)
-        The next burst; accepted with the last command of the one before.
+        The next burst, which may wait for the last command of the one before.
     w, r : Out(stream), In(stream)
         Words of the bursts, in order.
+    written : In(1)
+        Strobe: the last WRITE of a burst is on the pins.
     """
 
     class Members(Interface, Protocol):
         request: Stream[Burst]
         w: Stream[Signal]
         r: Stream[Signal]
+        written: Signal
 
     def __init__(self, chip: SdramType) -> None:
         super().__init__(
@@ -70,6 +75,7 @@ class SdramPort(wiring.Signature):
                 "request": Out(stream.Signature(burst(chip))),
                 "w": Out(stream.Signature(chip.width)),
                 "r": In(stream.Signature(chip.width)),
+                "written": In(1),
             }
         )
 
@@ -132,12 +138,20 @@ class SdramController(wiring.Component):
         t = self.timing
         port = self.port
         pins = self.pins
+        pending = signal_of(burst(self.chip), name="pending")
+        waits = Signal()  # it is the next burst
         current = signal_of(burst(self.chip), name="current")
         active = Signal()
         last = Signal()  # the current burst ends in this cycle
-        m.d.comb += port.request.ready.eq(~active | last)
-        with m.If(port.request.ready):
-            m.d.sync += [current.eq(port.request.payload), active.eq(port.request.valid)]
+        m.d.comb += port.request.ready.eq(~waits)
+        with m.If(~waits):
+            m.d.sync += [pending.eq(port.request.payload), waits.eq(port.request.valid)]
+        with m.If(~active | last):
+            m.d.sync += [current.eq(pending), active.eq(waits)]
+            with m.If(waits):
+                m.d.sync += waits.eq(0)
+        m.submodules.words = words = fifo.SyncFIFO(width=self.chip.width, depth=2)
+        connect(m, words.w_stream, flipped(port.w))
 
         columns = (self.chip.columns - 1).bit_length()
         column = current.address[:columns]
@@ -160,7 +174,8 @@ class SdramController(wiring.Component):
         with m.Else():
             m.d.sync += interval.eq(interval + 1)
 
-        m.d.sync += [pins.op.eq(SdramOp.NOP), pins.dq_oe.eq(0), pins.dq_o.eq(port.w.payload)]
+        m.d.sync += [pins.op.eq(SdramOp.NOP), pins.dq_oe.eq(0), pins.dq_o.eq(words.r_data)]
+        m.d.sync += port.written.eq(last & current.is_write)
 
         def command(op: SdramOp, then: int, address: Value | int = 0, of: Value | int = 0) -> None:
             """Issue a command; the next one comes ``then`` cycles later at the earliest."""
@@ -178,7 +193,7 @@ class SdramController(wiring.Component):
                 m.d.sync += [interval.eq(0), due.eq(0)]
                 m.next = "LOOK"
             with m.State("LOOK"), m.If(wait.done):
-                with m.If(due | self.restart & ~active):
+                with m.If(due | self.restart & ~active & ~waits):
                     m.next = "CLOSE"
                 with m.Elif(active & hit):
                     m.next = "ACCESS"
@@ -194,7 +209,7 @@ class SdramController(wiring.Component):
             with m.State("ACCESS"), m.If(wait.done):
                 with m.If(due):
                     m.next = "CLOSE"
-                with m.Elif(Mux(current.is_write, port.w.valid & turnaround.done, reads.space)):
+                with m.Elif(Mux(current.is_write, words.r_rdy & turnaround.done, reads.space)):
                     m.d.sync += [
                         pins.op.eq(Mux(current.is_write, SdramOp.WRITE, SdramOp.READ)),
                         pins.address.eq(column),
@@ -202,7 +217,7 @@ class SdramController(wiring.Component):
                         pins.dq_oe.eq(current.is_write),
                     ]
                     m.d.comb += [
-                        port.w.ready.eq(current.is_write),
+                        words.r_en.eq(current.is_write),
                         last.eq(current.length == 0),
                     ]
                     with m.If(current.is_write):

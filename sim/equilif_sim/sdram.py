@@ -118,6 +118,7 @@ class SdramDriver:
         self.expected = 0
         self.commands: list[SdramCommand] = []
         self.to_write: deque[int] = deque()
+        self.unwritten = 0  #: bursts of which the last WRITE is not on the pins
 
     async def start(self) -> None:
         names = ("request__valid", "request__payload", "w__valid", "w__payload", "r__ready")
@@ -133,7 +134,7 @@ class SdramDriver:
         handshake = [getattr(d, f"port__{name}") for name in columns]
         offered = False
         patience = 0
-        while requests or self.to_write or self.score.outstanding:
+        while requests or self.unwritten or self.score.outstanding:
             if requests and (offered or self.cycle >= requests[0][0]):
                 offered = True
                 self._offer(requests[0][1])
@@ -153,7 +154,8 @@ class SdramDriver:
             if offers and takes:
                 self._accept(requests.popleft()[1])
                 offered = False
-            patience = 0 if offers and takes or w_valid and w_ready or r_valid else patience + 1
+            progress = offers and takes or w_valid and w_ready or r_valid or self.dut.port__written.value
+            patience = 0 if progress else patience + 1
             waits = max(0, requests[0][0] - self.cycle) if requests else 0
             assert patience < 2000 + self.timing.start + waits, "it does not come to an end"
             await RisingEdge(d.clk)
@@ -185,6 +187,7 @@ class SdramDriver:
         if request.is_write:
             words = [random.getrandbits(self.chip.width) for _ in addresses]
             self.to_write += words
+            self.unwritten += 1
             self.words.update(zip(addresses, words, strict=True))
             return
         for address in addresses:
@@ -193,6 +196,9 @@ class SdramDriver:
 
     def _observe(self) -> None:
         op = SdramOp(int(self.dut.op.value))
+        if self.dut.port__written.value:
+            assert op == SdramOp.WRITE
+            self.unwritten -= 1
         if op:
             bank, address = int(self.dut.bank.value), int(self.dut.address.value)
             # a command is on the pins a cycle after its decision
@@ -210,8 +216,16 @@ async def cycles(dut: Any) -> None:
     while golden.next < tb.timing.start + 4 * tb.timing.interval:
         request = tb.request(longest=200)
         requests.append((at, request))
-        # at once, within some cycles, or after a while in which nothing is to be done
-        at = golden.access(request, at) + random.choice([0, 0, random.randrange(20), random.randrange(400)])
+        last = golden.access(request, at)
+        # at once, before the last word or some cycles after it, or when nothing has been done for a while
+        at = random.choice(
+            [
+                golden.accepted + 1,
+                random.randint(golden.accepted + 1, last),
+                last + random.randrange(20),
+                last + random.randrange(400),
+            ]
+        )
     await tb.run(requests)
     await tb.finish()
     last = tb.commands[-1].cycle

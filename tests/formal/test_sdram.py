@@ -77,7 +77,8 @@ def test_refresh_is_not_delayed():
 
 
 def test_words_are_accessed_in_order():
-    """Compares each command with the burst in the cycle of its decision, and each burst with the one before.
+    """Compares each command with the burst in the cycle of its decision, and each burst with the one before,
+    or with the request that waited.  Words to write are compared at the output of their queue.
 
     The row is that which the bank has open for the chip.
     """
@@ -95,18 +96,25 @@ def test_words_are_accessed_in_order():
     active = p.inside("block.active", 1)
     before, was_active = p.before(current), p.before(active)
     address, length = before[:ADDRESS_BITS], before[ADDRESS_BITS:-1]
+    pending = p.inside("block.pending", len(current))
+    waits = p.inside("block.waits", 1)
+    was_waiting = p.before(waits)
     accepted = p.before(port.request.valid & port.request.ready)
-    p.claim("accepted", ~accepted | active & (current == p.before(port.request.payload)))
-    p.claim("after the last word", ~accepted | ~was_active | access & (length == 0))
-    p.claim("held", accepted | access | (active == was_active) & (~active | (current == before)))
-    p.claim("ends", accepted | ~access | (active == (length != 0)))
+    p.claim("accepted", ~accepted | ~was_waiting & waits & (pending == p.before(port.request.payload)))
+    p.claim("waits", accepted | ~waits | was_waiting & (pending == p.before(pending)))
+    begins = was_waiting & ~waits
+    p.claim("begins", ~begins | active & (current == p.before(pending)))
+    p.claim("after the last word", ~begins | ~was_active | access & (length == 0))
+    p.claim("held", begins | access | (active == was_active) & (~active | (current == before)))
+    p.claim("ends", begins | ~access | (active == (length != 0)))
     following = Cat((address + 1)[:ADDRESS_BITS], (length - 1)[:LENGTH_BITS], before[-1])
-    p.claim("next word", accepted | ~access | ~active | (current == following))
+    p.claim("next word", begins | ~access | ~active | (current == following))
     p.claim("place", ~access | was_active & (Cat(pins.address[0], pins.bank, rows[pins.bank]) == address))
     p.claim("direction", ~access | (is_write == before[-1]))
-    transferred = p.before(Cat(port.w.valid & port.w.ready, port.w.payload))
-    p.claim("each word that is taken", transferred[0] == is_write)
-    p.claim("is written", ~is_write | pins.dq_oe & (pins.dq_o == transferred[1]))
+    valid, taken, word = (p.inside(f"block.words.{name}", 1) for name in ("r_rdy", "r_en", "r_data"))
+    p.claim("each word that is taken", p.before(valid & taken) == is_write)
+    p.claim("is written", ~is_write | pins.dq_oe & (pins.dq_o == p.before(word)))
+    p.claim("the last one is reported", port.written == (is_write & p.before(current[ADDRESS_BITS:-1] == 0)))
     p.cover("the next page", access & (address == 2) & p.before(access & (address == 1), 4))
     p.reached(reach=START + 30)
 

@@ -73,7 +73,7 @@ class MoverCycles:
         self._requested = 0  #: the first cycle after the last request was accepted
         self._offered: deque[int] = deque()  #: of each row, the cycle from which its event is handed on
         self._address = 0  #: of the row that learns
-        self._stored: int | None = None  #: the cycle in which its last word is written
+        self._stored: int | None = None  #: the cycle after the command of its last word
 
     def begin(self, now: int) -> None:
         """Begin a cycle."""
@@ -117,12 +117,13 @@ class MoverCycles:
     def walked(self, empty: int) -> None:
         """The walker issues the last command of an event, which has left the lanes in cycle ``empty``."""
         if self._learning:
-            self._stored = self._access(empty + self._read_weights, is_write=True)
+            self._stored = self._access(empty + self._read_weights, is_write=True) + 1
         else:
             self._used -= 1
 
     def _access(self, at: int, *, is_write: bool) -> int:
         """Request the row from cycle ``at`` on; returns the cycle of its last word's command."""
-        self._requested = max(at, self._controller.free) + 1
         self._words[is_write] += self._n_words
-        return self._controller.access(BurstRequest(self._address, self._n_words, is_write), at)
+        end = self._controller.access(BurstRequest(self._address, self._n_words, is_write), at)
+        self._requested = self._controller.accepted + 1
+        return end

@@ -29,7 +29,7 @@ from equilif_golden.sdram import BurstRequest, Controller
 MAX_ROWS = 1 << 16  #: of a table: a token has 16 bits
 MAX_GROUPS = (1 << 8) - 1  #: of P columns
 #: cycles from a token to the request of its row
-REQUEST_DELAY = 4
+REQUEST_DELAY = 5
 #: cycles from the last word of a row that is added to the request of a WRITE, without those of weights
 STORE_DELAY = 3
 
@@ -147,12 +147,12 @@ class RowCycles:
         which the next token is accepted.
         """
         if op == RowOp.CHECK:
-            return now + REQUEST_DELAY
+            return now + REQUEST_DELAY - 1
         end = self._access(word, now + REQUEST_DELAY, is_write=False)
-        begin = end + self._controller.timing.read_latency + 1
+        begin = end + self._controller.timing.read_latency + 2
         if op != RowOp.ADD:
             return begin
-        return self._access(word, begin + self._read_weights, is_write=True) + 1
+        return self._access(word, begin + self._read_weights, is_write=True) + 2
 
     def _access(self, word: int, at: int, *, is_write: bool) -> int:
         n = self._groups * self._words

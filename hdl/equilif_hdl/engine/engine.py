@@ -356,6 +356,7 @@ class Engine(wiring.Component):
             tables.sdram.request.ready.eq(port.request.ready),
             tables.sdram.w.ready.eq(port.w.ready),
             tables.sdram.r.p.eq(port.r.p),
+            tables.sdram.written.eq(port.written),
         ]
         with m.If(tables.active):
             m.d.comb += [

@@ -395,7 +395,6 @@ class Mover(wiring.Component):
         storing = Signal()
         requested = Signal()
         k = Signal.like(self.row_length)  # groups that are read
-        left = Signal.like(self.row_length)  # groups that are not written
         part = Signal(range(cfg.sdram_words))
         waiting = Signal(range(QUEUE + 1))  # words in the queue or on the way to it
         reads = Signal()
@@ -413,8 +412,6 @@ class Mover(wiring.Component):
             m.d.sync += [rows.tile.eq(window + k), rows.e.eq(row.e), k.eq(k + 1)]
         with m.If(takes):
             m.d.sync += part.eq(Mux(last_part, 0, part + 1))
-        with m.If(queue.r_en):
-            m.d.sync += left.eq(left - 1)
         with m.If(storing):
             m.d.comb += [w.valid.eq(queue.r_rdy), w.payload.eq(queue.r_data.word_select(part, width))]
             with m.If(queue.r_rdy & self.sdram.request.ready):
@@ -423,8 +420,8 @@ class Mover(wiring.Component):
             with m.If(self.o.valid & self.o.ready):
                 m.d.sync += learns.eq(1)
             with m.If(learns & self.idle):
-                m.d.sync += [learns.eq(0), storing.eq(1), requested.eq(0), k.eq(0), left.eq(self.row_length)]
-            with m.If(queue.r_en & (left == 1)):
+                m.d.sync += [learns.eq(0), storing.eq(1), requested.eq(0), k.eq(0)]
+            with m.If(storing & self.sdram.written):
                 m.d.comb += released.eq(1)
                 m.d.sync += storing.eq(0)
         with m.Else():

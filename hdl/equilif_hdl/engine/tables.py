@@ -95,6 +95,7 @@ class TableUnit(wiring.Component):
         row = Signal(16 + max(lane, GROUP_BITS) + 1)  # number of its first P weights
         storing = Signal()
         requested = Signal()
+        transferring = Signal()  # from the request of a row to its last word
         next_row = Signal()
         reads = _PatternReads(m, cfg, self.rows)
         columns = _Columns(m, self, reads, op, e, num_groups)
@@ -103,16 +104,16 @@ class TableUnit(wiring.Component):
             request.p.length.eq(num_groups * parts - 1),
             request.p.is_write.eq(storing),
             columns.storing.eq(storing),
-            self.active.eq(self.rows.write),
+            self.active.eq(transferring | self.rows.write),
         ]
         m.d.sync += [product.eq(token * num_groups), row.eq((table << lane) + product)]
         # one address for reads and writes of the pattern: the first QUEUE groups are read before the words of
-        # the row arrive, each of the others in the cycle after a write, and there is none in two cycles
+        # the row arrive, each of the others in the cycle after a write, and two writes are never adjacent
         with m.If(reads.read | columns.writes):
             group = Mux(columns.writes, columns.group, reads.group)
             m.d.sync += [self.rows.tile.eq(tile + group), self.rows.e.eq(e)]
         with m.If(next_row):
-            m.d.sync += e.eq(e + 1)
+            m.d.sync += [e.eq(e + 1), transferring.eq(0)]
             with m.If(e.all()):
                 m.d.sync += tile.eq(tile + num_groups)
         with m.If(self.place):
@@ -135,17 +136,20 @@ class TableUnit(wiring.Component):
                     | (num_groups == 0)
                     | groups[GROUP_BITS:].any()
                 )
-                m.next = "REQUEST"
+                m.next = "WAIT"
                 with m.If(op == RowOp.CHECK):
                     m.d.comb += next_row.eq(1)
                     m.next = "READY"
-            with m.State("REQUEST"), m.If(self.free):
-                m.d.comb += [self.active.eq(1), request.valid.eq(1)]
+            with m.State("WAIT"), m.If(self.free):
+                m.d.sync += transferring.eq(1)
+                m.next = "REQUEST"
+            with m.State("REQUEST"):
+                m.d.comb += request.valid.eq(1)
                 with m.If(request.ready):
                     reads.begin(m, num_groups, op != RowOp.GATHER)
                     m.next = "TRANSFER"
             with m.State("TRANSFER"):
-                m.d.comb += [self.active.eq(1), columns.transferring.eq(1)]
+                m.d.comb += columns.transferring.eq(1)
                 with m.If(columns.done):
                     with m.If(op == RowOp.ADD):
                         reads.begin(m, num_groups)
@@ -154,13 +158,11 @@ class TableUnit(wiring.Component):
                         m.d.comb += next_row.eq(1)
                         m.next = "READY"
             with m.State("STORE"):
-                m.d.comb += [
-                    self.active.eq(1),
-                    storing.eq(1),
-                    request.valid.eq(reads.valid & ~requested),
-                ]
-                m.d.sync += requested.eq((requested | request.valid & request.ready) & ~columns.done)
-                with m.If(columns.done):
+                m.d.comb += [storing.eq(1), request.valid.eq(reads.valid & ~requested)]
+                with m.If(request.valid & request.ready):
+                    m.d.sync += requested.eq(1)
+                with m.If(self.sdram.written):
+                    m.d.sync += requested.eq(0)
                     m.d.comb += next_row.eq(1)
                     m.next = "READY"
         return m
@@ -183,7 +185,8 @@ class _PatternReads:
             queue.w_data.eq(rows.r_data),
             queue.w_en.eq(delayed(m, rows.read, 1 + config.registers.weight_read, "read")),
         ]
-        m.d.sync += [rows.read.eq(self.read), waiting.eq(waiting + self.read - (self.take & self.valid))]
+        taken = delayed(m, self.take & self.valid, 1, "taken")
+        m.d.sync += [rows.read.eq(self.read), waiting.eq(waiting + self.read - taken)]
         with m.If(self.read):
             m.d.sync += [self.group.eq(self.group + 1), self._left.eq(self._left - 1)]
 
@@ -193,7 +196,7 @@ class _PatternReads:
 
 
 class _Columns:
-    """Columns of a row, a word of the SDRAM at a time."""
+    """Columns of a row, a word of the SDRAM at a time.  They change in the cycle after the word is taken."""
 
     def __init__(
         self, m: Module, unit: TableUnit, reads: _PatternReads, op: Signal, e: Signal, num_groups: Value
@@ -203,44 +206,57 @@ class _Columns:
         r, w, rows = unit.sdram.r, unit.sdram.w, unit.rows
         self.transferring = Signal()
         self.storing = Signal()
-        self.group = Signal(GROUP_BITS)
+        self.group = Signal(GROUP_BITS)  # of the columns that change
         self.writes = Signal()  # the group goes into the pattern
-        self.done = Signal()  # the last word of the row
+        self.done = Signal()  # all groups of the row do
         part = Signal(range(parts))
+        group = Signal(GROUP_BITS)
         words = Signal(16 * cfg.lanes)
         takes = Signal()
         step = Signal()
         last = step & (part == parts - 1)
+        ends = last & (group == num_groups - 1)
+        changes = Signal()
+        changed_part = Signal.like(part)
         m.d.comb += [
             r.ready.eq(self.transferring & ((op == RowOp.GATHER) | reads.valid)),
             takes.eq(r.valid & r.ready),
             w.valid.eq(self.storing & reads.valid),
             step.eq(takes | w.valid & w.ready),
-            self.writes.eq(takes & last),
-            self.done.eq(last & (self.group == num_groups - 1)),
             reads.take.eq(last & (self.storing | (op != RowOp.GATHER))),
             rows.w_data.eq(words),
         ]
-        m.d.sync += rows.write.eq(self.writes)
+        m.d.sync += [
+            changes.eq(takes),
+            changed_part.eq(part),
+            self.group.eq(group),
+            self.writes.eq(takes & last),
+            self.done.eq(takes & ends),
+            rows.write.eq(self.writes),
+        ]
         with m.If(step):
             m.d.sync += part.eq(Mux(last, 0, part + 1))
         with m.If(last):
-            m.d.sync += self.group.eq(Mux(self.done, 0, self.group + 1))
+            m.d.sync += group.eq(Mux(ends, 0, group + 1))
         subtracts = op == RowOp.SUBTRACT
         halves = unit.chip.width // 16
         for k in range(halves):
-            bank = (Cat(Const(k, (halves - 1).bit_length()), part) ^ e)[: len(e)]
-            weight = reads.weights.word_select(bank, 16)
-            own = r.payload.word_select(k, 16)
+            bank, changed = (
+                (Cat(Const(k, (halves - 1).bit_length()), number) ^ e)[: len(e)]
+                for number in (part, changed_part)
+            )
+            weight = Signal(signed(16))
+            own = Signal(16)
+            m.d.comb += w.payload.word_select(k, 16).eq(reads.weights.word_select(bank, 16))
+            m.d.sync += [weight.eq(w.payload.word_select(k, 16)), own.eq(r.payload.word_select(k, 16))]
             change = Mux(subtracts, ~own, own).as_signed()
             total = Signal(signed(18))
             result = Signal(signed(16))
             m.d.comb += [
-                total.eq(weight.as_signed() + change + subtracts),
+                total.eq(weight + change + subtracts),
                 result.eq(Mux(op == RowOp.ADD, saturate(total, cfg.numerics.weight_width), total)),
-                w.payload.word_select(k, 16).eq(weight),
             ]
             with m.If(op == RowOp.GATHER):
                 m.d.comb += result.eq(own)
-            with m.If(takes):
-                m.d.sync += words.word_select(bank, 16).eq(result)
+            with m.If(changes):
+                m.d.sync += words.word_select(changed, 16).eq(result)
