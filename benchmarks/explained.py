@@ -7,6 +7,12 @@ from pathlib import Path
 HDL = Path(__file__).parents[1] / "hdl" / "equilif_hdl"
 EXPLAINED = {
     (
+        "sequencer",
+        "engine/sequencer.py",
+        "word_valid.eq(~jump & (self.read | word_valid & ~take_word)),",
+        "const0 A[0]",
+    ): ("a program word is available in every cycle except after a jump; in HALT the output is unused"),
+    (
         "tokens",
         "front_end/tokens.py",
         "remainder = Signal(range(2 * TOKENS + 2 * POSITIONS))",
