@@ -27,8 +27,9 @@ from benchmarks import pages, records
 from benchmarks.inputs import digest
 from equilif.show.console import counted
 from equilif_golden.blocks.lif import LEAKS
+from equilif_golden.blocks.softmax import FRACTION, SHIFTS
 from equilif_golden.engine.chip import Chip
-from equilif_golden.engine.compiler import CapacityError
+from equilif_golden.engine.compiler import CapacityError, Compiled
 from equilif_golden.engine.config import EngineConfig, Pipeline
 from equilif_golden.engine.isa import (
     OPERATIONS,
@@ -43,11 +44,16 @@ from equilif_golden.engine.isa import (
 from equilif_golden.engine.memories import memories
 from equilif_golden.engine.model import EngineModel
 from equilif_golden.engine.port import Region
+from equilif_golden.engine.tables import TableTokens
 from equilif_golden.fixed import Raw
 from equilif_golden.kernel import Kernel
-from equilif_golden.network import Network, TokenRows, TransformerSizes
+from equilif_golden.learning import largest_rate
+from equilif_golden.network import Network, Synapse, TokenRows, TransformerSizes
+from equilif_golden.populations import Constant, Input, Lif, SelfAttention
 from equilif_golden.samples import one_hot
 from equilif_golden.schedule import Schedule
+from equilif_golden.synapses import FEEDBACK_SCALES
+from equilif_sim.engine.tables import random_tokens
 from equilif_sim.tools.programs import (
     at_limits,
     operations,
@@ -59,28 +65,56 @@ from equilif_sim.tools.programs import (
 )
 from equilif_sim.verilated import VerilatedEngine
 from tests.engines import CONFIGS, SMALL
+from tests.external import EXTERNAL
 
 TABLE = records.FULL / "campaign.json"
 SUMMARY = records.SUMMARIES / "campaign.json"
 CHAIN = 25  #: programs
 SAMPLES = 4  #: of a network
+ROWS = 40  #: of an embedding table
 LIMIT = 2_000_000  #: cycles of a program
 RESULTS = ("prediction", "spikes", "accesses", "activity", "cycles")
 
-ENGINES: dict[str, EngineConfig] = {**CONFIGS, "P2-DEEP": replace(SMALL, lanes=2, pipeline=Pipeline.DEEP)}
-#: as large as the networks of the campaign
-ROOM: dict[str, Any] = {"tiles": 256, "value_groups": 64, "state_groups": 32, "program_words": 1024}
+#: engines of the tests
+PLAIN: dict[str, EngineConfig] = {**CONFIGS, "P2-DEEP": replace(SMALL, lanes=2, pipeline=Pipeline.DEEP)}
+SIZES = ("value_groups", "state_groups", "program_words")
+
+
+def _with_sdram(config: EngineConfig) -> EngineConfig:
+    """The engine in the sizes of the others, with few external weights, as all are compared."""
+    assert config.external is not None
+    external = replace(config.external, tiles=max(8, 1536 // config.lanes**2))
+    return replace(config, **{name: getattr(SMALL, name) for name in SIZES}, external=external)
+
+
+ENGINES: dict[str, EngineConfig] = {
+    **PLAIN,
+    "P32": replace(CONFIGS["P8"], lanes=32, tiles=12),
+    **{f"{name}-SDRAM": _with_sdram(config) for name, config in EXTERNAL.items()},
+}
+#: sizes for networks
+ROOM: dict[str, Any] = {"value_groups": 64, "state_groups": 32, "program_words": 1024}
+TILES = 256  #: on the chip, or external
 
 
 # -- programs --------------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class Case:
-    """A program and the memory contents before it; ``weights``: None keeps them."""
+    """A program and the memory contents before it; ``weights``: None keeps them.  ``tokens``: of an embedding
+    table; their presence is written from the first value on.
+    """
 
     program: tuple[Instruction, ...]
     learn: bool
     values: Raw
     weights: Raw | None = None
+    tokens: TableTokens | None = None
+
+    @property
+    def run(self) -> dict[str, Any]:
+        """Arguments of a run."""
+        given: dict[str, Any] = {"write": (0, []), "tokens": self.tokens} if self.tokens else {}
+        return {"learn": self.learn, **given}
 
 
 def difference(rtl: VerilatedEngine, model: EngineModel, case: Case, *, weights: bool) -> str:
@@ -92,9 +126,9 @@ def difference(rtl: VerilatedEngine, model: EngineModel, case: Case, *, weights:
             device.write(Region.WEIGHT, 0, case.weights)
         device.write(Region.VALUE, 0, case.values)
         device.load(case.program)
-    want = model.run(learn=case.learn)
+    want = model.run(**case.run)
     try:
-        got = rtl.run(learn=case.learn, max_cycles=LIMIT)
+        got = rtl.run(**case.run, max_cycles=LIMIT)
     except RuntimeError as e:
         return str(e)
     for name in RESULTS:
@@ -103,12 +137,11 @@ def difference(rtl: VerilatedEngine, model: EngineModel, case: Case, *, weights:
     for name in memories(rtl.config):
         if not np.array_equal(rtl.memory(name), model.memory(name)):
             return name
-    n = rtl.config.n_weights
-    if weights and not np.array_equal(rtl.read(Region.WEIGHT, 0, n), model.w.ravel()):
+    if weights and not np.array_equal(rtl.read(Region.WEIGHT, 0, model.w.size), model.w.ravel()):
         return "weights"
     if rtl.read(Region.COUNTER, 0, 1)[0] != model.read(Region.COUNTER, 0, 1)[0]:
         return "counter"
-    return ""
+    return ", ".join(rtl.violations) if rtl.config.external else ""
 
 
 def first_difference(make: Callable[[], VerilatedEngine], chain: Sequence[Case]) -> tuple[int, str]:
@@ -131,7 +164,9 @@ def chain_of(config: EngineConfig, rng: np.random.Generator, n: int = CHAIN) -> 
         groups = config.value_groups if rng.random() < 0.15 else 4
         program = tuple(random_program(rng, config, groups=groups))
         weights = random_weights(rng, config).ravel() if k % 4 == 0 else None
-        out.append(Case(program, bool(rng.integers(2)), random_values(rng, config), weights))
+        has_tokens = config.external and config.external.tables and rng.random() < 0.3
+        tokens = random_tokens(rng, config) if has_tokens else None
+        out.append(Case(program, bool(rng.integers(2)), random_values(rng, config), weights, tokens))
     return out
 
 
@@ -191,10 +226,11 @@ def seen(i: Instruction, config: EngineConfig) -> Iterator[tuple[str, str]]:
             yield i.op.name, f"{name}: {where}"
         elif i.op != Op.CONVOLVE:
             tiles = i.n_src * i.n_dst
-            first = i[name]
-            yield i.op.name, f"{name}: " + ("all" if tiles == config.tiles else "some")
-            if first + tiles == config.tiles:
-                yield i.op.name, f"{name}: to the last"
+            external = i.is_external(config)
+            end = config.all_tiles if external else config.tiles
+            yield i.op.name, f"{name}: " + ("external" if external else "all" if tiles == end else "some")
+            if i[name] + tiles == end:
+                yield i.op.name, f"{name}: to the last" + " external" * external
 
 
 def points(config: EngineConfig) -> set[tuple[str, str]]:
@@ -267,6 +303,10 @@ def simpler(case: Case) -> Iterator[Case]:
         yield replace(case, weights=None)
         if len(set(case.weights.tolist())) > 1:
             yield replace(case, weights=np.full_like(case.weights, 1))
+    if case.tokens:
+        yield replace(case, tokens=None)
+        for row in range(len(case.tokens.rows)):
+            yield replace(case, tokens=case.tokens._replace(rows=np.delete(case.tokens.rows, row)))
     present = np.flatnonzero(case.values)
     for some in (present, present[: len(present) // 2], present[len(present) // 2 :]):
         if len(some):
@@ -297,7 +337,12 @@ def as_test(config: EngineConfig, chain: Sequence[Case], what: str) -> str:
     for case in chain:
         program = ", ".join(map(_written, case.program))
         weights = "None" if case.weights is None else _numbers(case.weights)
-        lines.append(f"        Case(({program},), {case.learn}, {_numbers(case.values)}, {weights}),")
+        tokens = "None"
+        if case.tokens:
+            tokens = f"TableTokens(*{case.tokens[:-1]}, {_numbers(case.tokens.rows)})"
+        lines.append(
+            f"        Case(({program},), {case.learn}, {_numbers(case.values)}, {weights}, {tokens}),"
+        )
     lines += [
         "    ]",
         '    assert first_difference(lambda: VerilatedEngine(config), chain) == (len(chain), "")',
@@ -321,36 +366,69 @@ def _written(i: Instruction) -> str:
 
 
 # -- networks --------------------------------------------------------------------------------------
-def random_network(rng: np.random.Generator, config: EngineConfig) -> Network:
-    """A chain, a convolution, an attention network or a transformer, by the options of the engine."""
+def room_of(config: EngineConfig) -> EngineConfig:
+    """The engine, large enough for networks; one with external weights holds few of them on the chip."""
+    if config.external:
+        return replace(config, **ROOM, external=replace(config.external, tiles=TILES))
+    return replace(config, **ROOM, tiles=TILES)
+
+
+def random_schedule(rng: np.random.Generator, config: EngineConfig) -> Schedule:
     window = int(rng.choice([1, 2, 4, 8]))
-    early_exit: dict[str, Any] = {}
+    options: dict[str, Any] = {}
     if config.early_exit and rng.random() < 0.4:
-        early_exit = {
+        options = {
             "early_exit": int(rng.choice([0, 1, 8, 64])),
             "watch": str(rng.choice(["all", "output"])),
         }
-    schedule = Schedule(
+    if config.errors and rng.random() < 0.25:
+        options |= {"contrast": "errors", "error_gain": int(rng.choice([1, 1, 2, 8]))}
+    return Schedule(
         window=window,
         free=window * int(rng.integers(2, 5)),
         nudged=window * int(rng.integers(1, 4)),
         beta=float(rng.choice([0.25, 0.5, 1.0])),
         leak=int(rng.choice(LEAKS)),
-        **early_exit,
+        **options,
     )
+
+
+def random_network(rng: np.random.Generator, config: EngineConfig) -> Network:
+    """A chain, a convolution, an attention network or a transformer, by the options of the engine."""
+    schedule = random_schedule(rng, config)
     classes = int(rng.integers(2, 9))
-    hidden = rng.integers(1, 30, rng.integers(0, 3)).tolist()
+    hidden = rng.integers(1, 30, rng.integers(0, 4 if schedule.errors else 3)).tolist()
+    feedback: dict[str, Any] = {"feedback": bool(rng.random() < 0.8)}
+    back = rng.choice(FEEDBACK_SCALES, len(hidden)).tolist() if feedback["feedback"] else []
+    formats: dict[str, Any] = {"schedule": schedule, "numerics": config.numerics}
+    softmax: dict[str, Any] = {
+        "gain": int(rng.integers(0, 3)),
+        "sharpness": config.numerics.fraction - FRACTION - int(rng.choice(SHIFTS)),
+    }
     kinds = ["chain"] * 2 + ["conv"] * config.convolution + ["attention"] * config.attention
-    kinds += ["transformer"] * (config.self_attention and config.attention and config.convolution)
+    kinds += ["transformer", "energy"] * (config.self_attention and config.attention and config.convolution)
     match rng.choice(kinds):
         case "conv":
             sides = rng.integers(3, 7, 2).tolist()
-            layers = [(int(rng.integers(1, 7)), int(rng.integers(1, 4)))]
-            return Network.conv(sides, *layers, *hidden[:1], classes, schedule=schedule)
+            layers: list[Any] = [(int(rng.integers(1, 7)), int(rng.integers(1, 4)))]
+            layers += [(int(rng.integers(1, 5)), int(rng.integers(1, 3)), 2)] * bool(rng.integers(2))
+            layers += hidden[:1]
+            scales = back[: len(layers)]
+            return Network.conv(sides, *layers, classes, **feedback, feedback_scales=scales, **formats)
         case "attention":
             words, width, heads = (int(rng.integers(1, n)) for n in (20, 9, 4))
-            gain = int(rng.integers(0, 3))
-            return Network.attention(words, width, heads, *hidden[:1], classes, gain=gain, schedule=schedule)
+            table = bool(rng.integers(2))
+            return Network.attention(
+                words,
+                width,
+                heads,
+                *hidden[:1],
+                classes,
+                **softmax,
+                table_rows=ROWS if table else None,
+                table_learning_rate_scale=float(table),
+                **formats,
+            )
         case "transformer":
             return Network.transformer(
                 TransformerSizes(
@@ -365,24 +443,58 @@ def random_network(rng: np.random.Generator, config: EngineConfig) -> Network:
                 ),
                 causal=bool(rng.integers(2)),
                 per_position=False,
-                gain=int(rng.integers(0, 3)),
+                **softmax,
                 feedback=bool(rng.integers(2)),
-                schedule=schedule,
+                **formats,
             )
+        case "energy":
+            return attention_with_energy(rng, classes, softmax, formats)
     return Network.chain(
         int(rng.integers(1, 60)),
         *hidden,
         classes,
-        schedule=schedule,
-        feedback=bool(rng.random() < 0.8),
-        numerics=config.numerics,
+        **feedback,
+        feedback_scales=back,
+        **formats,
     )
+
+
+def attention_with_energy(
+    rng: np.random.Generator, classes: int, softmax: Mapping[str, Any], formats: Mapping[str, Any]
+) -> Network:
+    """Maps with self-attention over their positions, which learns."""
+    rows, columns, pixels, maps, width = rng.integers(1, [4, 4, 4, 6, 6]).tolist()
+    heads = int(rng.integers(1, 3))
+    attention = SelfAttention.of_shape(
+        "attention",
+        (rows, columns, 2 * heads * width),
+        heads=heads,
+        causal=bool(rng.integers(2)),
+        energy=True,
+        **softmax,
+    )
+    synapses = [
+        Synapse("x", "maps", kernel=1),
+        Synapse("bias", "maps", per_position=bool(rng.integers(2))),
+        Synapse("maps", "attention", kernel=1),
+        Synapse("bias", "attention"),
+        Synapse("maps", "output"),
+        Synapse("bias", "output"),
+    ]
+    populations = (
+        Input.of_shape("x", (rows, columns, pixels)),
+        Constant("bias", 1),
+        Lif.of_shape("maps", (rows, columns, maps)),
+        attention,
+        Lif("output", classes),
+    )
+    return Network(populations, tuple(synapses), "output", **formats)
 
 
 def network_differs(make: Callable[[], VerilatedEngine], network: Network, rng: np.random.Generator) -> str:
     """First mismatch in predictions, spikes, rates or weights over samples, some with a target.
 
-    Without an energy: in predictions, spikes and rates.
+    Of a network that cannot learn: in predictions, spikes and rates.
     """
     weights = {s.name: rng.integers(-3000, 3001, network.shape(s)) for s in network.plastic}
     lo, hi = network.numerics.weight.lo, network.numerics.weight.hi
@@ -392,18 +504,19 @@ def network_differs(make: Callable[[], VerilatedEngine], network: Network, rng: 
     tokens: list[Any] = [None] * SAMPLES
     loaded = network.dynamic_attention
     if loaded:
-        table = rng.integers(-6000, 6001, (40, loaded.relay.width)).astype(np.int16)
+        table = rng.integers(-6000, 6001, (ROWS, loaded.relay.width)).clip(lo, hi).astype(np.int16)
         off = np.r_[0, rng.integers(0, loaded.attention.size + 1, SAMPLES).cumsum()].astype(np.int64)
-        rows = TokenRows(table, rng.integers(0, 40, off[-1]).astype(np.int32), off)
+        rows = TokenRows(table, rng.integers(0, ROWS, off[-1]).astype(np.int32), off)
         tokens = [rows.take([j]) for j in range(SAMPLES)]
-    rate = 0.06 if network.has_energy else None
+    rate = min(0.06, largest_rate(network)) if network.trainable else None
     kernel = Kernel(network, weights, learning_rate=rate)
-    chip = Chip(make(), network, weights, learning_rate=rate)
+    engine = make()
+    chip = Chip(engine, network, weights, learning_rate=rate)
     for j, y in enumerate(one_hot(labels, network.n_outputs)):
         inferred = chip.sample(x[j], tokens=tokens[j])
         if inferred.prediction != kernel.predict(x[j : j + 1], tokens=tokens[j])[0]:
             return f"prediction of sample {j}"
-        if not network.has_energy:
+        if rate is None:
             rates, spikes = kernel.rates(x[j : j + 1], tokens=tokens[j])
             if inferred.spikes != spikes[0] or not np.array_equal(chip.rates().plus, rates[0, 0]):
                 return f"spikes or rates of sample {j}"
@@ -416,7 +529,7 @@ def network_differs(make: Callable[[], VerilatedEngine], network: Network, rng: 
         for name, w in chip.weights.items():
             if not np.array_equal(w, kernel.weights[name]):
                 return f"weights of {name} after sample {j}"
-    return ""
+    return ", ".join(engine.violations) if engine.config.external else ""
 
 
 # -- campaign --------------------------------------------------------------------------------------
@@ -486,13 +599,16 @@ def run_networks(done: dict[str, Any], n: int, seed: int, seconds: float) -> Non
     with counted("networks", n) as progress:
         while sum(done["networks"].values()) < n and time.monotonic() - begun < seconds:
             for number, name in fewest_results(done["networks"]):
-                config = replace(ENGINES[name], **ROOM)
+                config = room_of(ENGINES[name])
                 k = done["networks"].get(name, 0)
                 rng = np.random.default_rng([seed, 1000 + number, k])
                 network = None
                 while network is None:
                     try:
                         network = random_network(rng, config)
+                        placed = Compiled(network, config)
+                        if config.external and not placed.external and placed.table is None:
+                            raise CapacityError("all weights are on the chip")
                         what = network_differs(functools.partial(VerilatedEngine, config), network, rng)
                     except (CapacityError, ValueError):
                         network = None  # invalid or too large

@@ -1,76 +1,154 @@
-"""Explanations of surviving mutants without a proof, by target, line and operator."""
+"""Explanations of surviving mutants without a proof, by target, file, text of the line, and operator."""
 
+from __future__ import annotations
+
+from pathlib import Path
+
+HDL = Path(__file__).parents[1] / "hdl" / "equilif_hdl"
 EXPLAINED = {
-    ("activity", "engine/activity.py:73 const0 A[1]"): (
-        "it increments at walk 2 only; no operation has a fourth walk"
+    (
+        "sequencer",
+        "engine/sequencer.py",
+        "word_valid.eq(~jump & (self.read | word_valid & ~take_word)),",
+        "const0 A[0]",
+    ): ("a program word is available in every cycle except after a jump; in HALT the output is unused"),
+    (
+        "tokens",
+        "front_end/tokens.py",
+        "remainder = Signal(range(2 * TOKENS + 2 * POSITIONS))",
+        "const1 D[0]",
+    ): ("it is odd at first, and even numbers are added and subtracted"),
+    ("table unit", "engine/tables.py", "table = Signal(16)", "cnot1 D[4] by 14"): (
+        "a table from tile 16,384 on is outside of the memories, with either bit"
     ),
-    ("sequencer", "engine/sequencer.py:136 const0 A[0]"): (
-        "a program word is available in every cycle except after a jump; in HALT the output is unused"
+    ("adc", "front_end/divider.py", "carry.eq(phase >= self.modulus - self.increment),", "cnot1 A[1] by 0"): (
+        "the carry comes in another one of the four phases"
     ),
-    ("weights, single port", "engine/weights.py:152 inv Y[1]"): (
-        "permutes the words of a bank, for reads and writes alike"
+    ("adc", "front_end/divider.py", "phase = Signal(range(self.modulus))", "inv D[1]"): (
+        "the phase takes its four values in another order"
     ),
-    ("flash", "link/flash.py:181 cnot1 Y[4] by 1"): (
-        "the counter takes other values, but as many: 4, 8, 24 or 32"
+    (
+        "scan, single port",
+        "engine/scan.py",
+        "m.d.sync += done.eq(Mux(rest.any(), done | (pending & ~rest), 0))",
+        "const1 B[0]",
+    ): ("after the first event lane 0 is done, or has no event"),
+    ("mover", "engine/external.py", "self.o.p.tile.eq(self.i.p.tile + block.offset),", "const0 A[7]"): (
+        "a bit above the tiles on the chip"
     ),
-    ("standalone", "link/standalone.py:479 const0 A[7]"): (
-        "reads the entry of a missing sample first, then the right one: costs time only"
+    ("scan, single port", "fixed.py", "index = Mux(mask[k], k, index)", "const1 A[1]"): (
+        "used only where a lane is active"
     ),
-    ("standalone", "link/standalone.py:230 cnot1 D[0] by 7"): (
-        "generations of slot 0 are even, of slot 1 odd: a difference larger by 1 has the same sign"
+    ("scan, single port", "fixed.py", "index = Mux(mask[k], k, index)", "const1 Y[0]"): (
+        "used only where a lane is active"
     ),
-    ("host, standalone", "link/host.py:374 const0 A[0]"): (
-        "only the host starts the engine, and it waits for the end before the next command"
+    ("scan, single port", "fixed.py", "index = Mux(mask[k], k, index)", "const1 A[0]"): (
+        "used only where a lane is active"
     ),
-    ("host, standalone", "link/host.py:293 const0 A[0]"): (
-        "a command for the registers of the trainer waits for the flash: costs time only"
-    ),
-    ("host, standalone", "link/host.py:447 const1 B[0]"): (
-        "reads the first flash element before the command is checked, and again afterwards"
-    ),
-    ("host, standalone", "link/host.py:310 const1 Y[0]"): (
-        "the engine reads in addition to flash and trainer; the result is unused"
-    ),
-    ("host, standalone", "link/host.py:312 const1 B[0]"): (
-        "the flash reads in addition to the engine; the result is unused"
-    ),
-    ("host, standalone", "link/host.py:298 const1 Y[0]"): (
+    (
+        "lif",
+        "blocks/lif.py",
+        "shift = Signal(2)  # shift of the leak, minus the smallest one",
+        "cnot1 Y[1] by 4",
+    ): ("differs only when the leak is 0, for which there is no loss"),
+    (
+        "lif, narrow",
+        "blocks/lif.py",
+        "shift = Signal(2)  # shift of the leak, minus the smallest one",
+        "cnot1 Y[0] by 4",
+    ): ("differs only when the leak is 0, for which there is no loss"),
+    (
+        "weights, single port",
+        "engine/weights.py",
+        "word.eq(Mux(bank.write, bank.w_word, bank.word)),",
+        "inv Y[1]",
+    ): ("permutes the words of a bank, for reads and writes alike"),
+    (
+        "flash",
+        "link/flash.py",
+        "m.d.sync += [shift.eq(Cat(pins.cipo, shift)), left.eq(left - 1)]",
+        "cnot1 Y[4] by 1",
+    ): ("the counter takes other values, but as many: 4, 8, 24 or 32"),
+    ("host, standalone", "link/host.py", "self.ready = ~in_flash | flash.ready", "const1 Y[0]"): (
         "requests a write while the flash is busy: accepted once it is ready, as before"
     ),
-    ("host, standalone", "link/host.py:447 inv B[0]"): (
-        "reads the first flash element before the command is checked, and only then"
+    ("host, standalone", "link/host.py", "port.read.eq(self.mem_read & in_flash),", "const1 B[0]"): (
+        "the flash reads in addition to the engine; the result is unused"
     ),
-    ("host, standalone", "link/host.py:159 inv B[0]"): (
+    ("host, standalone", "link/host.py", "framer.dropped.eq(host.trainer_frame & i.valid),", "inv B[0]"): (
         "a byte stays at the output until the next one and is marked as dropped one cycle later"
     ),
-    ("self-attention", "engine/engine.py:218 const1 B[3]"): (
-        "without a row the operand is the number of groups: a larger one makes one row, too"
+    ("host, standalone", "link/host.py", "with m.If(self.in_flash & self.commit):", "const1 B[0]"): (
+        "reads the first flash element before the command is checked, and again afterwards"
     ),
-    ("self-attention", "engine/engine.py:223 inv A[3]"): ("a bit above the groups of this engine"),
-    ("self-attention", "engine/engine.py:213 cnot1 Y[5] by 0"): ("a bit above the groups of this engine"),
-    ("self-attention", "engine/engine.py:211 const1 D[6]"): ("a bit above the groups of this engine"),
-    ("self-attention", "engine/engine.py:219 cnot1 A[1] by 8"): (
-        "a row of 256 groups and more is larger than what is left, with either bit"
+    ("host, standalone", "link/host.py", "with m.If(self.in_flash & self.commit):", "inv B[0]"): (
+        "reads the first flash element before the command is checked, and only then"
     ),
-    ("self-attention", "engine/isa.py:70 const1 A[3]"): (
-        "only LEARN uses noise, u- v- and the scanner's switch for STORE"
-    ),
-    ("self-attention, single port", "engine/engine.py:218 const1 B[4]"): (
-        "without a row the operand is the number of groups: a larger one makes one row, too"
-    ),
-    ("self-attention, single port", "engine/engine.py:213 inv Y[6]"): (
+    (
+        "self-attention",
+        "engine/engine.py",
+        "row.eq(Mux(ins.count == 0, ins.n_dst, ins.count)),",
+        "const1 B[3]",
+    ): ("without a row the operand is the number of groups: a larger one makes one row, too"),
+    (
+        "self-attention",
+        "engine/engine.py",
+        "m.d.sync += [first.eq(first + row), left.eq(left - row)]",
+        "inv A[3]",
+    ): ("a bit above the groups of this engine"),
+    ("self-attention", "engine/engine.py", "n = Signal.like(ins.n_dst)", "cnot1 Y[5] by 0"): (
         "a bit above the groups of this engine"
     ),
-    ("self-attention, single port", "engine/isa.py:70 const1 A[3]"): (
-        "only LEARN uses noise and u- v-, which STORE switches off"
+    ("self-attention", "engine/engine.py", "first = Signal.like(ins.dst)", "const1 D[6]"): (
+        "a bit above the groups of this engine"
     ),
-    ("self-attention, single port", "engine/isa.py:70 const1 A[0]"): (
-        "only LEARN uses noise and u- v-, which STORE switches off"
+    ("self-attention", "engine/engine.py", "n.eq(Mux(row < left, row, left)),", "cnot1 A[1] by 8"): (
+        "a row of 256 groups and more is larger than what is left, with either bit"
     ),
-    ("sdram", "sdram.py:155 cnot1 A[4] by 0"): (
+    (
+        "self-attention",
+        "engine/isa.py",
+        "return (ins.op == Op.LEARN) & has_mode(ins, LearnMode.STORE)",
+        "const1 A[3]",
+    ): ("only LEARN uses noise, u- v- and the scanner's switch for STORE"),
+    (
+        "self-attention, single port",
+        "engine/engine.py",
+        "row.eq(Mux(ins.count == 0, ins.n_dst, ins.count)),",
+        "const1 B[4]",
+    ): ("without a row the operand is the number of groups: a larger one makes one row, too"),
+    ("self-attention, single port", "engine/engine.py", "n = Signal.like(ins.n_dst)", "inv Y[6]"): (
+        "a bit above the groups of this engine"
+    ),
+    (
+        "self-attention, single port",
+        "engine/isa.py",
+        "return (ins.op == Op.LEARN) & has_mode(ins, LearnMode.STORE)",
+        "const1 A[3]",
+    ): ("only LEARN uses noise and u- v-, which STORE switches off"),
+    (
+        "self-attention, single port",
+        "engine/isa.py",
+        "return (ins.op == Op.LEARN) & has_mode(ins, LearnMode.STORE)",
+        "const1 A[0]",
+    ): ("only LEARN uses noise and u- v-, which STORE switches off"),
+    ("sdram", "sdram.py", "m.d.sync += interval.eq(interval + 1)", "cnot1 A[4] by 0"): (
         "the interval counter takes other values, but as many between two refreshes"
     ),
-    ("sdram", "sdram.py:151 cnot1 D[8] by 2"): (
+    ("sdram", "sdram.py", "interval = Signal(range(t.interval))", "cnot1 D[8] by 2"): (
         "the interval counter takes other values, but as many between two refreshes"
     ),
 }
+
+
+def line(source: str) -> str:
+    """Text of a line, ``file:number``; empty if the file has no such line."""
+    file, _, number = source.partition(":")
+    lines = (HDL / file).read_text().splitlines() if (HDL / file).is_file() else []
+    return lines[int(number) - 1].strip() if int(number) <= len(lines) else ""
+
+
+def reason(target: str, mutant: str, text: str) -> str:
+    """Explanation of a mutant (equilif_sim.mutate.Mutant.name) of a line with this text; or empty."""
+    source, _, operator = mutant.partition(" ")
+    return EXPLAINED.get((target, source.partition(":")[0], text, operator), "")

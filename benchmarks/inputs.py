@@ -210,8 +210,9 @@ def board(name: str, front_end: str = "", *, sdram: bool = False) -> str:
     return str(stored(f"board: {name} {front_end}{'sdram' * sdram}", HARDWARE, files))
 
 
-def _engines() -> list[Callable[[], str]]:
-    return [partial(engine, config) for config in _benchmark("campaign").ENGINES.values()]
+def _engines(name: str) -> list[Callable[[], str]]:
+    """Designs of a table of engines in the campaign."""
+    return [partial(engine, config) for config in getattr(_benchmark("campaign"), name).values()]
 
 
 # -- the table -------------------------------------------------------------------------------------
@@ -250,11 +251,12 @@ def _target(name: str) -> RecordInputs:
     """Design and bench of a target of mutation testing."""
     target = _benchmark("mutants").TARGETS[name]
     if target.trials:
-        bench = "tests/standalone_trials.py"
+        first = target.trials[0]
+        bench = getattr(first, "func", first).__module__.replace(".", "/") + ".py"
     elif target.bench:
         bench = f"sim/equilif_sim/{target.bench.replace('.', '/')}.py"
     else:
-        bench = "benchmarks/mutants.py"
+        bench = "benchmarks/mutant_programs.py"
     code = ["sim/equilif_sim/mutate.py", "sim/equilif_sim/forked.py", bench]
     is_engine = not (target.bench or target.trials)
     return RecordInputs(code, [partial(engine, target.config) if is_engine else partial(rtlil, target.make)])
@@ -275,7 +277,7 @@ def _trained(command: str, *patterns: str) -> Callable[[], RecordInputs]:
 
 
 def _on_engines() -> RecordInputs:
-    return RecordInputs(["tests/engine/test_engine.py"], _engines(), compares=True)
+    return RecordInputs(["tests/engine/test_engine.py"], _engines("PLAIN"), compares=True)
 
 
 _MNIST = ("equilif/bench/*.py", "equilif/data/sets/images.py")
@@ -334,7 +336,7 @@ INPUTS: dict[str, Callable[[str], RecordInputs]] = {
     "amd": _synthesised("amd"),
     "area": _synthesised("area"),
     "boards": lambda name: _board(name, "benchmarks/boards.py", "boards/equilif_boards/build.py"),
-    "campaign": lambda _: RecordInputs(["benchmarks/campaign.py"], _engines(), compares=True),
+    "campaign": lambda _: RecordInputs(["benchmarks/campaign.py"], _engines("ENGINES"), compares=True),
     "claims": lambda name: CLAIMS[name](),
     "continual": _few("continual", "equilif/bench/compiled_backpropagation.py"),
     "coverage": _covered,

@@ -24,24 +24,24 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 from amaranth import UnusedElaboratable
 from amaranth.back import rtlil
 
-from benchmarks import pages, records
+from benchmarks import mutant_programs, pages, records
+from benchmarks.campaign import ENGINES
+from benchmarks.explained import line
 from benchmarks.inputs import digest
+from benchmarks.mutant_programs import PROGRAMS
 from benchmarks.registry import choose
 from equilif.show.console import counted
-from equilif_golden.blocks.plasticity import DITHER_MASK, DITHER_UPDATE, SHIFTS
+from equilif_golden.blocks.plasticity import SHIFTS
 from equilif_golden.blocks.rate import RATE_SHIFTS
 from equilif_golden.engine.config import EngineConfig, Pipeline
 from equilif_golden.engine.features import EVERYTHING
-from equilif_golden.engine.isa import THRESHOLD_MAX, Groups, Instruction, Op
-from equilif_golden.engine.memories import memories
-from equilif_golden.engine.model import EngineModel
-from equilif_golden.engine.port import Region
-from equilif_golden.fixed import DEFAULT, Raw
+from equilif_golden.engine.isa import THRESHOLD_MAX
+from equilif_golden.fixed import DEFAULT
 from equilif_golden.link.protocol import MAX_SAMPLES
+from equilif_golden.sdram import ClockedSdram
 from equilif_hdl.blocks.lif import Lif
 from equilif_hdl.blocks.plasticity import Plasticity
 from equilif_hdl.blocks.rate import Measure, RateChange
@@ -57,24 +57,32 @@ from equilif_hdl.engine.sequencer import Sequencer
 from equilif_hdl.engine.walk import Walker
 from equilif_hdl.engine.weights import WeightArray
 from equilif_hdl.front_end.adc import AdcReader
+from equilif_hdl.front_end.button import Button
+from equilif_hdl.front_end.channels import Channels
 from equilif_hdl.front_end.filter_bank import FilterBank
+from equilif_hdl.front_end.queue import WordQueue
 from equilif_hdl.front_end.segmentation import Segmentation
+from equilif_hdl.front_end.tokens import Tokens
 from equilif_hdl.link.bus import AxiEngine
 from equilif_hdl.link.flash import FlashController
 from equilif_hdl.link.frame import Framer
+from equilif_hdl.link.reservoir import WordReservoir
 from equilif_hdl.link.spi import SpiLine
+from equilif_hdl.link.udp import Udp
 from equilif_hdl.top import Top
 from equilif_sim.board import FASTEST, IDLE_TIMEOUT_BITS, SimulatedBoard
+from equilif_sim.engine.external import WithSdram
 from equilif_sim.forked import BENCH, COUNT, PASSED, VERDICTS, copies
 from equilif_sim.library import compiled
 from equilif_sim.link.engine_stub import HostBench
 from equilif_sim.link.slip import Slip
 from equilif_sim.link.uart import Uart
+from equilif_sim.link.udp import Rgmii
 from equilif_sim.mutate import INPUT, Cases, Mutant, equivalent, mutants, sample, switched
 from equilif_sim.sdram import SdramBench, small
-from equilif_sim.tools.programs import random_program, random_values, random_weights
+from equilif_sim.sdram_chip import WORDS
 from equilif_sim.tools.run import environ, simulate
-from equilif_sim.verilated import VerilatedEngine, library
+from tests.cache_trials import CACHED, cache_trials
 from tests.engines import CONFIGS, DEEP, ENGINE, NARROW, ODD, SINGLE_PORT, WIDE
 from tests.standalone import AREA
 from tests.standalone import CONFIG as ALONE
@@ -83,8 +91,6 @@ from tests.standalone_trials import TRIALS
 TABLE = records.FULL / "mutants.json"
 SUMMARY = records.SUMMARIES / "mutants.json"
 PACKAGE = "equilif_hdl"
-PROGRAMS = 300  #: random programs of an engine
-LOOP_COUNTS = tuple(1 << bit | 1 for bit in range(1, 9))  #: one for each bit of a counter
 MORE_PROGRAMS = 3000  #: for mutants that survive those
 
 
@@ -92,9 +98,9 @@ MORE_PROGRAMS = 3000  #: for mutants that survive those
 @dataclass(frozen=True)
 class Target:
     """A target. ``make``: the design. ``bench``: its cocotb module, empty for an engine with random programs.
-    ``config``: settings of the bench. ``only``: its tests. ``files``: sources of the mutants, by default all
-    of the design. ``excludes``: a target whose lines are excluded. ``trials``: tests of a complete design in
-    place of a bench.
+    ``config``: settings of the bench, an engine, or the SDRAM of a complete design. ``only``: its tests.
+    ``files``: sources of the mutants, by default all of the design. ``excludes``: a target whose lines are
+    excluded. ``trials``: tests of a complete design in place of a bench.
     """
 
     make: Callable[[], Any]
@@ -106,14 +112,20 @@ class Target:
     trials: tuple[Callable[[SimulatedBoard], object], ...] = ()
 
 
-def _plasticity(registers: Sequence[str], signed: bool, numerics: Any) -> Target:
-    make = partial(Plasticity, numerics, **dict.fromkeys(registers, True), signed_values=signed)
+def _attributes(make: Callable[[], Any], *names: str) -> dict[str, Any]:
+    """Attributes of a design."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UnusedElaboratable)
-        block: Any = make()
-        shape = {name: getattr(block, name) for name in ("latency", "multiplied")}
+        block = make()
+        found = {name: getattr(block, name) for name in names}
         del block
         gc.collect()
+    return found
+
+
+def _plasticity(registers: Sequence[str], signed: bool, numerics: Any) -> Target:
+    make = partial(Plasticity, numerics, **dict.fromkeys(registers, True), signed_values=signed)
+    shape = _attributes(make, "latency", "multiplied")
     config = {**dataclasses.asdict(numerics), "signed": signed, **shape}
     return Target(make, "blocks.plasticity", config, files=("blocks/plasticity.py", "fixed.py"))
 
@@ -171,9 +183,30 @@ def _standalone(*own: str, excludes: Target | None = None) -> Target:
     )
 
 
+def _engine(name: str, *own: str) -> Target:
+    """An engine of the campaign under random programs."""
+    config = ENGINES[name]
+    return Target(lambda: mutant_programs.design(config), config=config, files=own)
+
+
+def _flash_cache() -> Target:
+    chip = "EM638325"
+    sdram = ClockedSdram(chip, 90_000_000)
+    options: dict[str, Any] = {"flash": AREA, "idle_timeout_bits": IDLE_TIMEOUT_BITS, "sdram": sdram}
+    return Target(
+        lambda: WithSdram(Top(ALONE, transport=FASTEST, **options), sdram),
+        config=sdram,
+        files=("link/flash_cache.py",),
+        trials=tuple(cache_trials(CACHED[chip])),
+    )
+
+
 SHORT = {"hop": 3, "offset": 40}  #: a hop, as in the default tests
 READINGS = {"channels": 3, "width": 12}
+WINDOWS = {"channels": 3, "window": 4, "windows": 2}
 SDRAM = SdramBench(small("MT48LC16M16", columns=64), 95_000_000)
+#: parts of the engine without benches
+CONTROL = ("access", "argmax", "control", "dispatch", "lanes", "port", "stages", "state")
 TARGETS: dict[str, Target] = {
     "lif": _of(Lif, "blocks.lif", DEFAULT),
     "lif, narrow": _of(Lif, "blocks.lif", NARROW),
@@ -208,10 +241,26 @@ TARGETS: dict[str, Target] = {
     "filter bank": Target(lambda: FilterBank(**SHORT), "front_end.filter_bank", SHORT),
     "segmentation": Target(Segmentation, "front_end.segmentation", {"scenes": 36}),
     "adc": Target(lambda: AdcReader(8_000_000, 1_000_000, **READINGS), "front_end.adc", READINGS),
+    "channels": Target(lambda: Channels(**WINDOWS), "front_end.channels", WINDOWS),
+    "tokens": Target(Tokens, "front_end.tokens", {}),
+    "queue": Target(WordQueue, "front_end.queue", {"phases": 24}),
+    "button": Target(lambda: Button(5), "front_end.button", {"divisor": 5, "ticks": 3000}),
+    "udp": Target(
+        lambda: Rgmii(Udp()),
+        "link.udp",
+        {"period_ps": 10_000, "frames": 30},
+        "frames_of_all_kinds",
+        ("link/udp.py",),
+    ),
+    "reservoir": Target(WordReservoir, "link.reservoir", {"rooms": 3}),
+    "flash cache": _flash_cache(),
     "standalone": _standalone("link/standalone.py"),
     "sdram": Target(lambda: SDRAM, "sdram", SDRAM.config, files=("sdram.py",)),
     "flash": Target(lambda: FlashController(AREA), "link.flash", dataclasses.asdict(AREA)),
     "host, standalone": _standalone("link/host.py", excludes=_host(ODD)),
+    "mover": _engine("P4-SDRAM", "engine/external.py"),
+    "table unit": _engine("P4-SDRAM", "engine/tables.py"),
+    "control": _engine("P4-wide", *(f"engine/{name}.py" for name in CONTROL)),
     "self-attention": _option("self_attention", "P4-wide"),
     "self-attention, single port": _option("self_attention", "P4-SPRAM"),
     "errors": _option("errors", "P4-wide"),
@@ -260,7 +309,7 @@ class Found:
 
 def design(target: Target) -> tuple[str, str, Any]:
     dut = target.make()
-    top = "board" if target.trials else type(dut).__name__.lower()
+    top = type(dut).__name__.lower() if target.bench else "board" if target.trials else "engine"
     return rtlil.convert(dut, name=top), top, dut
 
 
@@ -294,7 +343,8 @@ def rerun_in_engine(name: str, found: Found) -> None:
     pairs = [(v, theirs.get((v.mutant.block, _without_module(v.mutant), v.source))) for v in left]
     there = [(v, m) for v, m in pairs if m]
     if there:
-        alive = _programs(config, switched(text, "engine", [m for _, m in there]), len(there))
+        codes = mutant_programs.run(config, switched(text, "engine", [m for _, m in there]), len(there))
+        alive = _lives(codes, len(there))
         for (v, _), lives in zip(there, alive, strict=True):
             v.killed = not lives
 
@@ -317,11 +367,12 @@ def judged(
     target: Target, text: str, top: str, dut: Any, chosen: Sequence[Mutant], programs: int = PROGRAMS
 ) -> list[MutantVerdict]:
     if target.trials:
-        alive = _trials(target.trials, switched(text, top, chosen), len(chosen))
+        alive = _trials(target, switched(text, top, chosen), len(chosen))
     elif target.bench:
         alive = _bench(target, switched(text, top, chosen, register=True), dut, len(chosen))
     else:
-        alive = _programs(target.config, switched(text, top, chosen), len(chosen), programs)
+        codes = mutant_programs.run(target.config, switched(text, top, chosen), len(chosen), programs)
+        alive = _lives(codes, len(chosen))
     return [MutantVerdict(*m, killed=not lives) for m, lives in zip(chosen, alive, strict=True)]
 
 
@@ -351,139 +402,12 @@ def _lives(codes: Sequence[int], n: int) -> list[bool]:
     return others
 
 
-@dataclass
-class ExpectedCase:
-    program: list[Instruction]
-    learn: bool
-    values: Raw
-    weights: Raw | None
-    counter: int
-    expected: tuple[Any, ...]
-    after: dict[str, Raw]
-
-
-def cases(config: EngineConfig, n: int, seed: int) -> list[ExpectedCase]:
-    """Programs in sequence, and the results of the golden model."""
-    rng = np.random.default_rng(seed)
-    model = EngineModel(config)
-    out = []
-    given = _long_programs(config)
-    for k in range(n):
-        program = given[k] if k < len(given) else random_program(rng, config)
-        learn = k < len(given) or bool(rng.integers(2))
-        weights = None
-        if k % 4 == 0:
-            model.w[:] = random_weights(rng, config)
-            weights = model.w.ravel().copy()
-        values = random_values(rng, config)
-        counter = int(rng.integers(DITHER_MASK + 1))
-        model.write(Region.COUNTER, 0, np.array([counter]))
-        model.write(Region.VALUE, 0, values)
-        model.load(program)
-        r = model.run(learn=learn)
-        after = {name: model.memory(name).copy() for name in memories(config)}
-        after["weights"] = model.w.ravel().copy()
-        after["counter"] = np.array([model.counter * DITHER_UPDATE & DITHER_MASK])
-        expected = (r.prediction, r.spikes, r.accesses, r.activity, r.cycles)
-        out.append(ExpectedCase(program, learn, values, weights, counter, expected, after))
-    return out
-
-
-def _long_programs(config: EngineConfig) -> list[list[Instruction]]:
-    """Loops of many counts; updates of every shift, repeated until the lowest dither bits matter."""
-    loops = [[Op.REPEAT(count), Op.NEXT(), Op.HALT()] for count in LOOP_COUNTS]
-    pre, post = Groups(0, 2), Groups(0, 3)
-    # a host writes equal rates of both phases, from which nothing is learned
-    minus = [Op.RESET(post, value=0), Op.MARK(post), Op.MEASURE(post, shift=7, minus=True)]
-    updates = []
-    for shift in SHIFTS:
-        loop = [Op.REPEAT(500), Op.LEARN(pre, post, tile=0, gain=1, shift=shift), Op.NEXT()]
-        if config.loops > 1:
-            loop = [Op.REPEAT(20), *loop, Op.NEXT()]
-        updates.append([*minus, *loop, Op.HALT()])
-    return loops + updates
-
-
-def takes_elements(engine: VerilatedEngine) -> bool:
-    """Write single weights and runs of equal values of every position and length; check neighbours."""
-    p = engine.config.lanes
-    weights = engine.read(Region.WEIGHT, 0, 2 * p)
-    for k in reversed(range(p)):
-        weights[k] = 91 * k - 40
-        engine.write(Region.WEIGHT, k, weights[k : k + 1])
-        if not np.array_equal(engine.read(Region.WEIGHT, 0, 2 * p), weights):
-            return False
-    written = engine.read(Region.VALUE, 0, 2 * p)
-    runs = [(first, n) for first in range(p) for n in range(1, p - first + 1)]
-    for k, (first, n) in enumerate(runs):
-        run = np.full(n, (37 * k + 11) % 256)
-        engine.write(Region.VALUE, first, run)
-        written[first : first + n] = run + (run << 8)
-        if not np.array_equal(engine.read(Region.VALUE, 0, 2 * p), written):
-            return False
-    return True
-
-
-def passes(engine: VerilatedEngine, given: Iterable[ExpectedCase]) -> bool:
-    config = engine.config
-    if not takes_elements(engine):
-        return False
-    for case in given:
-        engine.load(case.program)
-        engine.write(Region.COUNTER, 0, np.array([case.counter]))
-        if case.weights is not None:
-            engine.write(Region.WEIGHT, 0, case.weights)
-        engine.write(Region.VALUE, 0, case.values)
-        try:
-            r = engine.run(learn=case.learn, max_cycles=2 * case.expected[-1] + 1000)
-        except RuntimeError:
-            return False
-        if (r.prediction, r.spikes, r.accesses, r.activity, r.cycles) != case.expected:
-            return False
-        got = {name: engine.memory(name) for name in memories(config)}
-        got["weights"] = engine.read(Region.WEIGHT, 0, config.n_weights)
-        got["counter"] = engine.read(Region.COUNTER, 0, 1)
-        values = case.after["plus"] + (case.after["minus"] << 8)
-        if not np.array_equal(engine.read(Region.VALUE, 0, values.size), values.ravel()):
-            return False
-        if any(not np.array_equal(got[name], want) for name, want in case.after.items()):
-            return False
-    return True
-
-
-class Switched(VerilatedEngine):
-    """An engine with mutants."""
-
-    def become(self, mutant: int) -> None:
-        self._lib.sim_mutant(self._sim, mutant)
-
-
-BECOME = f"""void sim_mutant(Sim *s, int mutant) {{
-    s->top->{INPUT} = mutant;
-    s->top->rst = 1; s->tick(); s->tick(); s->top->rst = 0;
-}}
-"""
-
-
-def _programs(config: EngineConfig, verilog: str, n: int, programs: int = PROGRAMS) -> list[bool]:
-    engine = Switched(config, made=library(config, verilog, functions=BECOME))
-    given = cases(config, programs, seed=1)
-    codes = []
-    for mutant, code in copies(n):
-        if mutant is None:
-            codes.append(code)
-            continue
-        engine.become(mutant)
-        os._exit(PASSED if passes(engine, given) else 1)
-    return _lives(codes, n)
-
-
 class SwitchedBoard(SimulatedBoard):
     """A complete design with mutants."""
 
-    def __init__(self, verilog: str):
-        self._verilog = verilog
-        super().__init__(ALONE, flash=AREA, build_id=0)
+    def __init__(self, verilog: str, sdram: ClockedSdram | None):
+        self._verilog = verilog + WORDS if sdram else verilog
+        super().__init__(ALONE, flash=AREA, build_id=0, sdram=sdram)
 
     def _compiled(self, text: str, driver: str) -> Path:
         become = f'extern "C" void board_mutant(Board *b, int mutant) {{ b->top->{INPUT} = mutant; }}\n'
@@ -494,8 +418,8 @@ class SwitchedBoard(SimulatedBoard):
         self.reset()
 
 
-def _trials(trials: Iterable[Callable[[SimulatedBoard], object]], verilog: str, n: int) -> list[bool]:
-    board = SwitchedBoard(verilog)
+def _trials(target: Target, verilog: str, n: int) -> list[bool]:
+    board = SwitchedBoard(verilog, target.config)
     codes = []
     for mutant, code in copies(n):
         if mutant is None:
@@ -503,7 +427,7 @@ def _trials(trials: Iterable[Callable[[SimulatedBoard], object]], verilog: str, 
             continue
         board.become(mutant)
         try:
-            for trial in trials:
+            for trial in target.trials:
                 trial(board)
         except Exception:
             os._exit(1)
@@ -584,7 +508,7 @@ def prove_equivalence(names: Sequence[str], seconds: int, *, unproven: bool = Fa
 
 # -- summary ---------------------------------------------------------------------------------------
 def summary(one: Found) -> dict[str, Any]:
-    """Counts of a target, an example for each proof method, and unproven survivors by name."""
+    """Counts of a target, an example for each proof method, and unproven survivors with their lines."""
     proven: dict[str, list[Mutant]] = defaultdict(list)
     for v in one.verdicts:
         if v.equivalent:
@@ -595,7 +519,7 @@ def summary(one: Found) -> dict[str, Any]:
         "mutants": len(one.verdicts),
         "killed": sum(v.killed for v in one.verdicts),
         "equivalent": {how: [len(of), of[0].name] for how, of in sorted(proven.items())},
-        "open": [v.mutant.name for v in one.verdicts if not v.killed and not v.equivalent],
+        "open": [[v.mutant.name, line(v.source)] for v in one.verdicts if not v.killed and not v.equivalent],
     }
 
 

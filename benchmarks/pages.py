@@ -21,7 +21,7 @@ from typing import Annotated, Any, NamedTuple
 from benchmarks import board_pages, records, training
 from benchmarks.board_pages import table
 from benchmarks.claims import CLAIMS, LONG, NETWORKS, TrainedNetwork
-from benchmarks.explained import EXPLAINED
+from benchmarks.explained import reason
 from benchmarks.literature import COMPARED, CONTINUAL, WORKS
 from benchmarks.records import ROOT, RecordState
 from equilif.hardware import boards
@@ -223,8 +223,8 @@ def mutants() -> str:
     rows = []
     total = [0] * 5
     for block, targets in together.items():
-        names = [(name, mutant) for name, of in targets for mutant in of["open"]]
-        left = [mutant for name, mutant in names if (name, mutant) not in EXPLAINED]
+        names = [(name, *mutant) for name, of in targets for mutant in of["open"]]
+        left = [mutant for name, mutant, text in names if not reason(name, mutant, text)]
         counts = [
             sum(of["mutants"] for _, of in targets),
             sum(of["killed"] for _, of in targets),

@@ -98,7 +98,7 @@ BENCHMARKS = (
     ),
     Benchmark("front_end_board", "a board with a front end", "a board", "", "cells, f_max, latency"),
     # evidence
-    Benchmark("campaign", "random programs and networks", "8 engines", "random", "RTL = golden"),
+    Benchmark("campaign", "random programs and networks", "13 engines", "random", "RTL = golden"),
     Benchmark("coverage", "coverage by the benches", "blocks, engines", "random", "lines, toggles"),
     Benchmark("mutants", "mutation testing of the RTL", "blocks, engines", "random", "killed mutants"),
     Benchmark("evidence", "commands of the claims", "", "", "last result"),

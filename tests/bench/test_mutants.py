@@ -8,7 +8,7 @@ import shutil
 import pytest
 
 from benchmarks import mutants, records
-from benchmarks.explained import EXPLAINED
+from benchmarks.explained import EXPLAINED, HDL, line, reason
 from benchmarks.inputs import digest
 
 pytestmark = pytest.mark.skipif(
@@ -80,7 +80,7 @@ def test_summary_lists_surviving_mutants():
         "mutants": 3,
         "killed": 1,
         "equivalent": {"free registers": [1, "blocks/lif.py:1 inv A[1]"]},
-        "open": ["blocks/lif.py:1 inv A[2]"],
+        "open": [["blocks/lif.py:1 inv A[2]", line("blocks/lif.py:1")]],
     }
 
 
@@ -99,5 +99,11 @@ def test_record_round_trip(tmp_path, monkeypatch):
     assert mutants.read() == found
 
 
-def test_explained_mutants_belong_to_targets():
-    assert {name for name, _ in EXPLAINED} <= set(mutants.TARGETS)
+@pytest.mark.parametrize("target, file, text, operator", EXPLAINED)
+def test_explained_mutants(target, file, text, operator):
+    """They are of a target, and of lines that are there."""
+    assert target in mutants.TARGETS
+    lines = [each.strip() for each in (HDL / file).read_text().splitlines()]
+    assert line(f"{file}:{lines.index(text) + 1}") == text
+    assert reason(target, f"{file}:1 {operator}", text)
+    assert not reason(target, f"{file}:1 {operator}", text + ".")

@@ -43,6 +43,15 @@ def test_cycles_of_a_retrieval(patterns, values, cycles):
     assert cycles == tuple(retrieval(patterns, values, lanes, Pipeline.DEEP) for lanes in (4, 8, 16))
 
 
+@pytest.mark.parametrize(("op", "cycles"), [(Op.DRIVE, 12), (Op.GATHER, 11)])
+def test_first_scan_without_events(op, cycles):
+    """The lanes are empty: their number of stages does not matter."""
+    for lanes in (8, 32):
+        time = Timekeeper(EngineConfig(lanes=lanes))
+        time.execute(op(Groups(0, 1), Groups(1, 1), tile=0), [0])
+        assert time.halt() == cycles
+
+
 @pytest.mark.parametrize("pipeline", Pipeline)
 def test_cycles_per_group(pipeline):
     """LEARN takes two on single-port weights and where it reads its destination first."""

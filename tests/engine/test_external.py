@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +12,7 @@ from equilif.host import memory_check
 from equilif.host.client import Client
 from equilif_golden.engine.chip import Chip
 from equilif_golden.engine.compiler import CapacityError, Compiled
-from equilif_golden.engine.config import EngineConfig, ExternalWeights
+from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.external import from_rows, to_rows
 from equilif_golden.engine.isa import Groups, Op, ProgramError
 from equilif_golden.engine.model import EngineModel
@@ -29,11 +30,11 @@ from equilif_hdl.top import Top
 from equilif_sim.board import SimulatedBoard
 from tests.engine.test_engine import run_random_programs
 from tests.engines import ROOMY, verilated
+from tests.external import EM, EXTERNAL, MT
+from tests.faulty import Faulty
 from tests.networks import GRAPH, SKIPS, sample
 from tests.standalone import DevicePort
 
-MT = ExternalWeights(chip_name="MT48LC16M16", hz=95_000_000, tiles=90)
-EM = replace(MT, chip_name="EM638325", hz=90_000_000)
 MEMORY = Network(
     (
         Population("x", 20, "input"),
@@ -60,15 +61,8 @@ NETWORKS = {
     "maps": MAPS,
 }
 WITH_SDRAM = replace(ROOMY, external=MT)
-#: lanes and chips; P weights are 1, 2, 8 and 16 words of the SDRAM
-CONFIGS = {
-    "P4": replace(WITH_SDRAM, external=replace(EM, tables=True), tiles=40),
-    "P2": replace(WITH_SDRAM, external=replace(EM, tiles=200), lanes=2, tiles=101),
-    "P8": replace(WITH_SDRAM, external=replace(MT, tables=True), lanes=8, tiles=15),
-    "P16": replace(WITH_SDRAM, external=replace(EM, tables=True), lanes=16, tiles=8),
-}
 ENGINES = pytest.mark.parametrize(
-    "name", ["P4", *(pytest.param(n, marks=pytest.mark.regress) for n in CONFIGS if n != "P4")]
+    "name", ["P4", *(pytest.param(n, marks=pytest.mark.regress) for n in EXTERNAL if n != "P4")]
 )
 
 
@@ -175,7 +169,7 @@ def test_model_equals_kernel(name, lanes, external):
 @ENGINES
 def test_rtl_equals_model(name):
     """Networks and random programs, to which the window, the SDRAM and cycles belong."""
-    config = CONFIGS[name]
+    config = EXTERNAL[name]
     engine = verilated(config)
     run_random_programs(engine, 40 if name == "P4" else 300)
     trained = [network for network in NETWORKS.values() if _fits(network, config)]
@@ -185,8 +179,8 @@ def test_rtl_equals_model(name):
     assert not engine.violations
 
 
-def trains_over_the_link(config: EngineConfig, port) -> None:
-    client = Client(port)
+def trains_over_the_link(config: EngineConfig, port, **options) -> None:
+    client = Client(port, **options)
     assert client.identify().config == config
     x, labels = sample(SKIPS, 8)
     chip = Chip(client, SKIPS, learning_rate=0.05)
@@ -199,14 +193,22 @@ def trains_over_the_link(config: EngineConfig, port) -> None:
 
 def test_link():
     """Identity, check of programs, and access to external weights."""
-    config = replace(CONFIGS["P4"], counters=False)
+    config = replace(EXTERNAL["P4"], counters=False)
     trains_over_the_link(config, DevicePort(Device(config)))
+
+
+def test_faulty_link():
+    """Lost, damaged and repeated frames."""
+    config = replace(EXTERNAL["P4"], counters=False)
+    port = Faulty(DevicePort(Device(config)), 0.2, random.Random(1))
+    trains_over_the_link(config, port, timeout=0.02, deadline=20.0, run_deadline=20.0)
+    assert all(port.faults.values())
 
 
 @pytest.mark.regress
 def test_simulated_board():
     """A frame of weights is written faster than an SDRAM of 16 bits takes single words."""
-    config = replace(CONFIGS["P4"], counters=False, external=replace(MT, tables=True))
+    config = replace(EXTERNAL["P4"], counters=False, external=replace(MT, tables=True))
     board = SimulatedBoard(config)
     assert not memory_check.check(Client(board), lambda seconds: None).difference
     trains_over_the_link(config, board)
@@ -225,7 +227,7 @@ def test_simulated_board():
 )
 def test_write_of_half_a_word(first, n, status):
     """The RTL gives the same replies (tests/link/test_host.py)."""
-    device = Device(replace(CONFIGS["P4"], counters=False))
+    device = Device(replace(EXTERNAL["P4"], counters=False))
     header = WRITE_HEADER.pack(Region.WEIGHT, device.engine.config.n_weights + first)
     assert device.reply(seal(Command.WRITE, 1, header + bytes([1] * 2 * n)))[0] == status
     assert device.engine.w.any() == (status == Status.OK)
@@ -233,7 +235,7 @@ def test_write_of_half_a_word(first, n, status):
 
 @ENGINES
 def test_host_reads_what_it_writes(name):
-    config = CONFIGS[name]
+    config = EXTERNAL[name]
     assert config.external is not None
     engine = verilated(config)
     first, n = config.n_weights, config.external.tiles * config.lanes**2
@@ -277,7 +279,7 @@ def test_invalid_instructions(instruction, message):
 
 @pytest.mark.filterwarnings("ignore::amaranth.hdl.UnusedElaboratable")
 def test_designs_without_external_weights():
-    config = CONFIGS["P4"]
+    config = EXTERNAL["P4"]
     with pytest.raises(ValueError, match=r"EngineConfig\.external"):
         AxiEngine(config)
     with pytest.raises(ValueError, match="trainer"):

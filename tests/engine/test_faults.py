@@ -10,15 +10,25 @@ import ctypes
 import numpy as np
 import pytest
 
-from benchmarks.campaign import chain_of, difference
+from benchmarks.campaign import ENGINES, chain_of, difference
 from equilif_golden.engine.memories import memories, word_bits
 from equilif_golden.engine.model import EngineModel
 from equilif_golden.engine.port import Region, updates_at
 from equilif_sim.tools.programs import random_program, random_values, random_weights
 from equilif_sim.verilated import MEMORIES
-from tests.engines import CONFIGS, verilated
+from tests.engines import verilated
 
-PIPELINES = ["P4-SPRAM", "P4-without-attention", "P4-wide", "P8"]
+PIPELINES = pytest.mark.parametrize(
+    "name",
+    [
+        "P4-SPRAM",
+        "P4-without-attention",
+        "P4-wide",
+        "P8",
+        "P4-SDRAM",
+        *(pytest.param(name, marks=pytest.mark.regress) for name in ("P2-SDRAM", "P8-SDRAM", "P16-SDRAM")),
+    ],
+)
 
 
 def as_it_stands(engine):
@@ -31,22 +41,23 @@ def as_it_stands(engine):
         now[:] = whole[: len(now)]
         if name in model.saved:
             model.saved[name][:] = whole[len(now) :]
-    model.w.flat = engine.read(Region.WEIGHT, 0, config.n_weights)
+    model.w.flat = engine.read(Region.WEIGHT, 0, model.w.size)
     model.counter = updates_at(int(engine.read(Region.COUNTER, 0, 1)[0]))
     return model
 
 
 def goes_on_as_the_model(engine, rng, n):
     model = as_it_stands(engine)
-    for case in chain_of(engine.config, rng, n):
+    # the first program of a chain replaces all weights
+    for case in chain_of(engine.config, rng, n + 1)[1:]:
         assert not difference(engine, model, case, weights=True)
 
 
 @pytest.mark.parametrize("n", [24, pytest.param(60, marks=pytest.mark.regress)])
-@pytest.mark.parametrize("name", PIPELINES)
+@PIPELINES
 def test_reset_in_any_cycle(name, n):
     """The run ends at once and leaves no state outside the memories."""
-    engine = verilated(CONFIGS[name])
+    engine = verilated(ENGINES[name])
     config = engine.config
     rng = np.random.default_rng(8)
     busy = 0
@@ -63,15 +74,15 @@ def test_reset_in_any_cycle(name, n):
     assert busy > n / 3, "most resets came during a run"
 
 
-@pytest.mark.parametrize("name", PIPELINES)
+@PIPELINES
 def test_garbage_at_power_up(name):
-    """Random content of all lane memories.  A host writes values before a run, which also writes their
-    non-zero flags.
+    """Random content of all weights and lane memories.  A host writes values before a run, which also writes
+    their non-zero flags.
     """
-    config = CONFIGS[name]
+    config = ENGINES[name]
     rng = np.random.default_rng(9)
     for _ in range(4):
-        engine = verilated(CONFIGS[name])
+        engine = verilated(config)
         for number, memory in enumerate(memories(config).values()):
             bits = word_bits(config, MEMORIES[number])
             size = next((n for n in (1, 2, 4, 8) if bits <= 8 * n), 4 * -(-bits // 32))
@@ -80,5 +91,6 @@ def test_garbage_at_power_up(name):
             garbage[:, :bits] = words
             raw = np.packbits(garbage, axis=1, bitorder="little").tobytes()
             ctypes.memmove(engine._lib.sim_peek(engine._sim, number), raw, len(raw))
+        engine.write(Region.WEIGHT, 0, random_weights(rng, config).ravel())
         assert all(engine.memory(m).any() for m in memories(config))
         goes_on_as_the_model(engine, rng, 15)

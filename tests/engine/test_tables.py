@@ -16,7 +16,7 @@ from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.isa import Op
 from equilif_golden.engine.model import EngineModel
 from equilif_golden.engine.port import Region
-from equilif_golden.engine.tables import RowCycles, RowOp, TableTokens
+from equilif_golden.engine.tables import RowOp, TableTokens
 from equilif_golden.kernel import Kernel
 from equilif_golden.link.device import Device
 from equilif_golden.link.protocol import (
@@ -36,11 +36,12 @@ from equilif_golden.link.protocol import (
 from equilif_golden.network import Attention, Network, Population, Relay, Synapse, TokenRows
 from equilif_golden.samples import one_hot
 from equilif_golden.schedule import Schedule
-from equilif_golden.sdram import Controller
 from equilif_golden.tokens import scatter_add
 from equilif_sim.board import SimulatedBoard
-from tests.engine.test_external import CONFIGS, ENGINES, MT
+from equilif_sim.engine.tables import compare_transfers
+from tests.engine.test_external import ENGINES
 from tests.engines import ROOMY, verilated
+from tests.external import EXTERNAL, MT
 from tests.faulty import Faulty
 from tests.link.test_protocol import client_of
 from tests.test_tokens import LEARNS, data_set
@@ -62,16 +63,6 @@ BOTH = Network(
 
 def narrowed(config: EngineConfig, bits: int) -> EngineConfig:
     return replace(config, numerics=replace(config.numerics, weight_width=bits))
-
-
-def random_tokens(rng: np.random.Generator, config: EngineConfig) -> TableTokens:
-    """Few rows, so that some occur several times."""
-    assert config.external is not None
-    p = config.lanes
-    groups = int(rng.integers(1, min(12, config.tiles)))
-    n_rows = min(int(rng.choice([3, 50])), config.external.tiles * p // groups)
-    n = int(rng.integers(1, min(40, config.tiles // groups * p) + 1))
-    return TableTokens(config.tiles, 0, groups, rng.integers(0, n_rows, n))
 
 
 def filled(config: EngineConfig, *engines) -> np.ndarray:
@@ -262,7 +253,7 @@ def random_run(rng: random.Random, k: int) -> bytes:
 @pytest.mark.regress
 def test_simulated_board():
     """Training, then random frames: every reply and all memories are those of the model."""
-    config = replace(CONFIGS["P4"], counters=False)
+    config = replace(EXTERNAL["P4"], counters=False)
     board = SimulatedBoard(config, frame_bytes=2048)
     client = Client(board)
     network = LEARNS.network(data_set())
@@ -291,42 +282,20 @@ def test_simulated_board():
 @ENGINES
 def test_rtl_equals_model(name):
     """Random tokens: weights, rows outside, and the cycles of every transfer, refreshes included."""
-    config = CONFIGS[name]
+    config = EXTERNAL[name]
     if not config.external.tables:
         pytest.skip("no tables")
     engine, model = verilated(config), EngineModel(config)
     n = len(filled(config, engine, model))
     rng = np.random.default_rng(0)
     for _ in range(40):
-        tokens = random_tokens(rng, config)
-        model.run(learn=False)
-        controller = Controller.restarted(config.external.chip, config.external.timing)
-        rows = RowCycles(controller, config, tokens.groups)
-        words = tokens.row_words(config.lanes)[:, 0].tolist()
-        now = engine.run(learn=False).cycles + 1
-        # not in the order of a run, so that changes are large
-        for op in map(RowOp, rng.permutation(len(RowOp)).tolist()):
-            cycles, outside = engine.transfer(op, tokens)
-            model.transfer(op, tokens)
-            assert not outside.any()
-            now += 3  # table, tile and groups
-            for word, found in zip(words, cycles.tolist(), strict=True):
-                end = rows.transfer(op, word, now)
-                assert found == end - now, op
-                now = end
-        back = int(rng.integers(0, 13))
-        places = {"tile": max(0, config.tiles - back), "table": config.all_tiles - back}
-        for place in ({"tile": places["tile"]}, {"table": places["table"]}, {"table": config.tiles - 1}):
-            wrong = tokens._replace(**place)
-            assert np.array_equal(engine.transfer(RowOp.CHECK, wrong)[1], wrong.outside(config)), place
-        for groups in (0, 256):
-            assert engine.transfer(RowOp.CHECK, tokens._replace(groups=groups))[1].all()
+        compare_transfers(engine, model, rng)
     assert np.array_equal(engine.read(Region.WEIGHT, 0, n), model.w.ravel())
     assert not engine.violations
 
 
 def test_rtl_trains_as_the_kernel():
-    engine = verilated(CONFIGS["P4"])
+    engine = verilated(EXTERNAL["P4"])
     network = LEARNS.network(data_set())
     trains_as_kernel(engine, network, *samples(network))
     assert not engine.violations

@@ -9,13 +9,15 @@ import shutil
 import pytest
 
 from equilif.host.client import Client
-from equilif_golden.link.flash import ERASED, Area
+from equilif_golden.link.flash import Area
 from equilif_golden.link.standalone import OWNER_BITS, Fault
 from equilif_golden.sdram import ClockedSdram
 from equilif_hdl.link.flash import FlashController
 from equilif_hdl.link.flash_cache import FlashCache
+from equilif_hdl.link.reservoir import WordReservoir
 from equilif_sim.board import SimulatedBoard
 from equilif_sim.tools.run import simulate
+from tests.cache_trials import CACHED, cache_trials
 from tests.link.test_standalone import WRITES, older_version, other_slot
 from tests.standalone import AREA, CONFIG, client_of, uploaded
 from tests.standalone_trials import (
@@ -36,10 +38,6 @@ verilated = pytest.mark.skipif(not shutil.which("g++"), reason="a simulation is 
 @pytest.fixture(scope="module")
 def rtl():
     return SimulatedBoard(CONFIG, flash=AREA, build_id=0)
-
-
-#: clock cycles of :func:`test_cached_flash`, by chip
-CACHED = {"EM638325": 226_500, "IS42S16160": 227_228}
 
 
 @pytest.fixture(
@@ -76,20 +74,8 @@ def test_power_cuts_at_any_cycle(rtl, cuts):
 def test_cached_flash(cached):
     """Samples in SDRAM: the trainer, the flash and replies to a host are as without it, and cycles exact."""
     chip, board = cached
-    put(board, uploaded())
-    first = board.cycles
-    board.work(LIMIT)
-    assert board.cycles - first == CACHED[chip]
-    for name in ("learning-5", "hostile-commands"):
-        TRIALS[name](board)
-    power_cuts(board, 3)
-    client = Client(board, timeout=0.05)
-    block, at = AREA.blocks - 1, AREA.size - 9
-    for content in (b"ab", b"cd"):  # an erased block is read again
-        client.erase_flash(block)
-        assert client.read_flash(at, 2) == bytes([ERASED]) * 2
-        client.write_flash(at, content)
-        assert client.read_flash(at, 2) == content
+    for trial in cache_trials(CACHED[chip]):
+        trial(board)
     assert not board.violations
 
 
@@ -172,3 +158,10 @@ def test_flash_controller(sectors, tmp_path):
     """Reads, programs and erases at the ends of pages and blocks and outside the area; resets; no chip."""
     dut = FlashController(AREA, sectors=sectors)
     assert simulate(dut, "equilif_sim.link.flash", tmp_path, config=dataclasses.asdict(AREA)) == 4
+
+
+@pytest.mark.parametrize("rooms", [pytest.param(3, marks=pytest.mark.regress), 1])
+def test_reservoir(rooms, tmp_path):
+    """Places of words, which are chosen as by the model."""
+    bench = "equilif_sim.link.reservoir"
+    assert simulate(WordReservoir(), bench, tmp_path, config={"rooms": rooms}, simulator="icarus") == 1

@@ -25,6 +25,7 @@ HELPERS = {
     "held_out_streams",
     "inputs",
     "literature",
+    "mutant_programs",
     "registry",
     "training",
 }

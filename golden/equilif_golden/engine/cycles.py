@@ -241,7 +241,7 @@ class Timekeeper:
         self._free = 0  #: scanner and walker are idle
         self._first = 0  #: the first command of ``_before`` was issued, if that is a walk
         self._idle = 0  #: the engine is idle
-        self._last = 0  #: the last command was issued
+        self._last = -self._lead - self._step  #: the last command was issued; the lanes are empty at first
         self._known = 0  #: the address steps are computed, after CONVOLVE
         self._spiked = [-FIRST, -FIRST]  #: last command of STEP or RESET, of each state
         #: words of the SDRAM that were read and written

@@ -300,7 +300,8 @@ async def an_event_a_cycle(dut: Any) -> None:
     a cycle, and with buffering one more after a full group.
     """
     config = engine_config()
-    tb = ScanBench(dut, config, o_pause=never, allow_pause=never)
+    accepts = 0  # cycle from which events are accepted
+    tb = ScanBench(dut, config, o_pause=lambda: now() < accepts, allow_pause=never)
     await tb.reset()
     tb.values[:] = 1
     assert await tb.scan(spiking=True, learning=False, src=0, n_src=5) == 5 * config.lanes
@@ -309,3 +310,7 @@ async def an_event_a_cycle(dut: Any) -> None:
     tb.values[0, 1:4] = 0
     await tb.scan(spiking=True, learning=False, src=0, n_src=5)
     assert full - tb.last == 3 * (config.lanes - 1) - Scanner(config).buffered
+    # the first event waits at the output
+    accepts = now() + 60
+    n = await tb.scan(spiking=True, learning=False, src=0, n_src=1)
+    assert tb.began + tb.last == accepts + n - 1

@@ -54,7 +54,7 @@ class WalkBench:
     def __init__(self, dut: Any, config: EngineConfig, *, i_pause: Pause, stall: Pause):
         self.dut = dut
         self.config = config
-        self.stall = stall
+        self.stall = self.hold = stall
         self.source = StreamSource(dut, "i", pause=i_pause)
         self.score = Scoreboard()
         self.fields: tuple[str, ...] = ()  # compared fields
@@ -74,7 +74,7 @@ class WalkBench:
         d = self.dut
         layout = command(self.config)
         while True:
-            drive(d, stall=self.stall(), **{name: self.stall() for name in self.holds})
+            drive(d, stall=self.stall(), **{name: self.hold() for name in self.holds})
             await ReadOnly()
             if d.valid.value:
                 assert not d.stall.value
@@ -260,4 +260,7 @@ async def a_command_a_cycle(dut: Any) -> None:
         n += await tb.execute(Instruction(op=Op.GATHER, n_src=3, n_dst=n_dst), events * 3)
         each = 2 if config.single_port and n_dst == 1 else n_dst
         assert tb.last == Walker.latency + 1 + each * (3 * len(events) - 1) + n_dst - 1
+    tb.hold = lambda: True  # not for the commands of a walk
+    n += await tb.execute(Instruction(op=Op.STEP, n_dst=7), [])
+    assert tb.last == Walker.latency + 7 - 1
     tb.score.finish(n)

@@ -39,8 +39,13 @@ class AdcModel:
 
     async def frame(self) -> None:
         command = 0
-        for _ in range(COMMAND_BITS):
+        for k in range(COMMAND_BITS):
+            if k:
+                await FallingEdge(self.dut.sck)
+            await ClockCycles(self.dut.clk, 2)
+            before = int(self.dut.mosi.value)
             await RisingEdge(self.dut.sck)
+            assert int(self.dut.mosi.value) == before, "mosi changes before the rising edge of sck"
             command = command << 1 | int(self.dut.mosi.value)
         assert command >> 3 == 0b11, f"start and single-ended are {command >> 3:02b}"
         value = random.choice([0, (1 << self.width) - 1, random.getrandbits(self.width)])

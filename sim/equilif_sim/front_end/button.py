@@ -29,7 +29,8 @@ async def presses(dut: Any) -> None:
     for _ in range(divisor * ticks):
         if cycle == divisor - 1:
             if not left:
-                state, left = 1 - state, random.choice((1, 2, 3, LONG - 1, LONG, LONG + 3))
+                state = 1 - state
+                left = random.choice((1, 2, *random.choices(range(1, LONG), k=4), LONG - 1, LONG, LONG + 3))
             left -= 1
         pin = state if cycle == divisor - 1 else random.randrange(2)
         drive(dut, i=pin)

@@ -1,7 +1,8 @@
 """Bench for equilif_hdl.front_end.channels.
 
-State space: noise of full scale and of a few units, constants at both ends of the range, steps; samples at
-the minimum distance and at random ones.
+State space: constant windows whose steps, and so their energies, are all powers of two; noise of every scale
+for a few windows each, with noise of full scale, constants at both ends of the range and steps in half of
+them; samples at the minimum distance and at random ones.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from equilif_sim.tools.run import bench_config
 from equilif_sim.tools.scoreboard import Scoreboard
 from equilif_sim.tools.stream import drive, idle, reset
 
-SAMPLES = 3  #: of the network
+SAMPLES = 25  #: of the network
+WINDOWS = 2  #: of a scale
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
@@ -29,13 +31,15 @@ async def windows(dut: Any) -> None:
     await reset(dut, "valid", "sample")
     n = SAMPLES * config["windows"] << config["window"]
     shape = (n, config["channels"])
-    parts = [
-        rng.integers(LO, HI + 1, shape),
-        rng.integers(-3, 4, shape),
-        np.where(rng.random(shape) < 0.5, LO, HI),
-        np.full(shape, LO),
+    noise = rng.integers(LO, HI + 1, shape)
+    scales = np.resize(rng.permutation(17), (n, 1))
+    scale = np.repeat(scales, WINDOWS << config["window"], axis=0)[:n]
+    parts = [noise >> scale, noise, np.where(noise < 0, LO, HI), np.full(shape, LO)]
+    some = np.repeat(rng.integers(0, 4, (n, 1)), 4, axis=0)[:n]
+    steps = np.cumsum([5000, *((-2) ** k for k in range(16))]).repeat(1 << config["window"])
+    x = np.concatenate([np.outer(steps, np.resize([1, -1], shape[1])), np.choose(some * (scale % 2), parts)])[
+        :n
     ]
-    x = np.choose(np.repeat(rng.integers(0, 4, (n // 4 + 1, 1)), 4, axis=0)[:n], parts)
     score = Scoreboard()
     golden = Channels(**config).feed(x)
     for sample in golden:
@@ -56,6 +60,7 @@ async def windows(dut: Any) -> None:
         while True:
             await RisingEdge(dut.done)
             done += 1
+            assert score.compared == done * golden.shape[1]
 
     cocotb.start_soon(watched())
     cocotb.start_soon(counted())

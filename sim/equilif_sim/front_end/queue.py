@@ -17,8 +17,10 @@ from equilif_golden.front_end.segmentation import RING, Verdict, Word
 from equilif_sim.tools.run import bench_config
 from equilif_sim.tools.stream import drive, reset
 
-#: probabilities of a frame, a word, and the end of the word at work in a cycle
-RATES = (0.1, 0.1, 0.1), (0.9, 0.05, 0.005), (0.3, 0.3, 0.1), (0.1, 0.1, 0.5)
+#: probabilities of a frame in a cycle, and of a word in another one
+RATES = (0.1, 0.1), (0.9, 0.5), (0.9, 0.1), (0.3, 0.4)
+#: probabilities of the end of a word at work in a cycle
+ENDS = (0.5, 0.1, 0.03, 0.005)
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
@@ -26,8 +28,9 @@ async def words(dut: Any) -> None:
     await reset(dut, "frame", "word", "first", "last", "peak", "verdict", "done")
     golden = WordQueue()
     seen = set()
+    done = ENDS[0]
     for _ in range(bench_config()["phases"]):
-        frame, word, done = random.choice(RATES)
+        frame, word = random.choice(RATES)
         for _ in range(3 * STALE):
             is_frame = random.random() < frame
             is_word = not is_frame and random.random() < word
@@ -49,6 +52,7 @@ async def words(dut: Any) -> None:
                 golden.frame()
             if is_done:
                 golden.done()
+                done = random.choice(ENDS)
             if is_word:
                 golden.push(new)
             await Timer(1, unit="ns")
