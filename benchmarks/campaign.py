@@ -53,7 +53,7 @@ from equilif_golden.populations import Constant, Input, Lif, SelfAttention
 from equilif_golden.samples import one_hot
 from equilif_golden.schedule import Schedule
 from equilif_golden.synapses import FEEDBACK_SCALES
-from equilif_sim.engine.tables import random_tokens
+from equilif_sim.tables import random_tokens
 from equilif_sim.tools.programs import (
     at_limits,
     operations,

@@ -19,10 +19,10 @@ from equilif_golden.engine.tables import TableTokens
 from equilif_golden.fixed import Raw
 from equilif_hdl.engine.engine import Engine
 from equilif_sim.engine.external import WithSdram
-from equilif_sim.engine.tables import compare_transfers, random_tokens
 from equilif_sim.forked import PASSED, copies
 from equilif_sim.mutate import INPUT
 from equilif_sim.sdram_chip import WORDS
+from equilif_sim.tables import compare_transfers, random_tokens
 from equilif_sim.tools.programs import random_program, random_values, random_weights
 from equilif_sim.verilated import VerilatedEngine, library
 

@@ -38,7 +38,7 @@ from equilif_golden.samples import one_hot
 from equilif_golden.schedule import Schedule
 from equilif_golden.tokens import scatter_add
 from equilif_sim.board import SimulatedBoard
-from equilif_sim.engine.tables import compare_transfers
+from equilif_sim.tables import compare_transfers
 from tests.engine.test_external import ENGINES
 from tests.engines import ROOMY, verilated
 from tests.external import EXTERNAL, MT

@@ -44,9 +44,11 @@ def compare_transfers(engine: VerilatedEngine, model: EngineModel, rng: np.rando
             assert found == end - now, op
             now = end
     back = int(rng.integers(0, 13))
-    places = {"tile": max(0, config.tiles - back), "table": config.all_tiles - back}
-    for place in ({"tile": places["tile"]}, {"table": places["table"]}, {"table": config.tiles - 1}):
-        wrong = tokens._replace(**place)
-        assert np.array_equal(engine.transfer(RowOp.CHECK, wrong)[1], wrong.outside(config)), place
+    for wrong in (
+        tokens._replace(tile=max(0, config.tiles - back)),
+        tokens._replace(table=config.all_tiles - back),
+        tokens._replace(table=config.tiles - 1),
+    ):
+        assert np.array_equal(engine.transfer(RowOp.CHECK, wrong)[1], wrong.outside(config)), wrong
     for groups in (0, 256):
         assert engine.transfer(RowOp.CHECK, tokens._replace(groups=groups))[1].all()
