@@ -19,7 +19,7 @@ import numpy as np
 
 from benchmarks import pages, records
 from benchmarks.boards import build_record
-from benchmarks.registry import Data, Write
+from benchmarks.registry import Data, Write, choose
 from benchmarks.training import BOARD_PRESET, after_an_epoch
 from equilif.data.sets.dataset import DataSet
 from equilif_boards import BOARDS
@@ -40,6 +40,7 @@ BOARDS_RECORD = records.SUMMARIES / "sdram_boards.json"
 LENGTHS = (1, 4, 16, 64, 256, 1024, 16384)
 MHZ = 95
 BOARD = "ulx3s-25f"
+BUILDS = ("ulx3s-25f", "colorlight-i5", "icepi-zero", "tang-nano-20k", "ulx3s-85f-maps")
 
 
 def bandwidths(mhz: float) -> list[dict[str, Any]]:
@@ -164,6 +165,7 @@ def main(
     if external:
         if build is None:
             raise ValueError("--external needs --build, the folder of the builds")
+        (board,) = choose([board], BUILDS, "board")
         row = {
             **records.stamp("sdram boards", board),
             **build_record(
@@ -175,7 +177,7 @@ def main(
         }
         print(row, flush=True)
         if write:
-            pages.save_entry(BOARDS_RECORD, "boards", board, row, BOARDS)
+            pages.save_entry(BOARDS_RECORD, "boards", board, row, BUILDS)
         return
     known = records.read(RECORD)
     found = {
