@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
 from typer.testing import CliRunner
 
 from equilif import cli
@@ -26,11 +31,33 @@ def run(*arguments: object, code: int = 0) -> str:
     return output
 
 
+def output_and_json(*arguments: object, code: int = 0) -> tuple[str, Any]:
+    """Output of a command, and its results as JSON."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "results.json"
+        return run(*arguments, "--json", path, code=code), json.loads(path.read_text())
+
+
+def json_of(*arguments: object, code: int = 0) -> Any:
+    """Results of a command as JSON."""
+    return output_and_json(*arguments, code=code)[1]
+
+
 def error_of(*arguments: object) -> str:
     """The error message (one line, the last) of a command that must fail."""
     lines = run(*arguments, code=2).strip().splitlines()
     assert [line.startswith("error: ") for line in lines] == [False] * (len(lines) - 1) + [True]
     return lines[-1]
+
+
+def run_line(line: str, *more: str) -> str:
+    """Output of a command line that must succeed."""
+    return run(*line.split(), *more)
+
+
+def refused(line: str) -> str:
+    """The error message of a command line that must fail."""
+    return error_of(*line.split())
 
 
 def exit_code(line: str, *more: str) -> int:

@@ -126,7 +126,7 @@ def test_saved_classes_and_columns(names, iris, tmp_path):
     assert np.array_equal(again.predict(frame), model.predict(frame))
     assert same_weights(clone(again).fit(frame, y).learner_, model.learner_)
     for use in (again.predict, lambda permuted: again.partial_fit(permuted, y)):
-        with pytest.raises(ValueError, match="feature names"):
+        with pytest.raises(ValueError, match="feature"):
             use(frame[["d", "b", "c", "a"]])
     for fitted in (model, again):
         fitted.partial_fit(frame, y)

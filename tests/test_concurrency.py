@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import copy
-import os
 import pickle
-import subprocess
 import sys
 import threading
 import time
@@ -17,6 +15,7 @@ import pytest
 from equilif_golden import compiled
 from equilif_golden.kernel import Kernel
 from equilif_golden.network import Network
+from tests.programs import python
 
 NET = Network.chain(64, 30, 5)
 RNG = np.random.default_rng(0)
@@ -31,15 +30,7 @@ def same(a, b):
 
 def run(code, **environment):
     """Output of a program in a separate process, since a fork here would copy pytest."""
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        env={**os.environ, **environment},
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
+    return python(code, **environment).stdout.strip()
 
 
 BEGIN = """
@@ -166,7 +157,7 @@ def test_single_thread_starts_none(monkeypatch):
     monkeypatch.setattr("equilif_golden.kernel.ThreadPoolExecutor", refused)
     Kernel(NET, threads=1).predict(X)
     Kernel(NET, threads=8).predict(X[:1])
-    with pytest.raises(AssertionError, match="was started"):
+    with pytest.raises(AssertionError, match="thread"):
         Kernel(NET, threads=8).predict(X)
 
 

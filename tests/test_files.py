@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from equilif_golden import files
+from tests.programs import python
 
 ROOT = pytest.mark.skipif(os.geteuid() == 0, reason="nothing is forbidden to root")
 
@@ -95,10 +96,7 @@ print("behind")
             subprocess.run([sys.executable, "-c", code], stdout=out, check=True, timeout=60)
         assert (tmp_path / "out").read_text() == expected
     else:
-        done = subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, check=True, timeout=60, text=True
-        )
-        assert done.stdout == expected
+        assert python(code).stdout == expected
 
 
 @pytest.mark.parametrize("path", ["/dev/fd/987", "/proc/self/fd/987"])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pytest
 
@@ -27,7 +25,7 @@ from equilif_golden.link.flash import BLOCK, ERASED, Area, Flash
 from equilif_golden.link.protocol import Command
 from equilif_golden.link.standalone import LESSON_REGISTERS
 from equilif_golden.network import Network
-from tests.cli import error_of, run
+from tests.cli import error_of, json_of, run
 from tests.listening import ListeningBoard
 from tests.standalone import client_of
 from tests.test_listening import WORDS, folder  # noqa: F401
@@ -56,12 +54,10 @@ def heard(folder, monkeypatch):  # noqa: F811
     return path, tokens, data.y_train, board
 
 
-def test_words_of_a_board(heard, tmp_path):
+def test_words_of_a_board(heard):
     path, tokens, _, board = heard
     board([tokens[0], None, 2, live.LOST, live.NO_CLASS])
-    out = tmp_path / "words.json"
-    run("listen", path, "--port", "x", "--json", out)
-    words = json.loads(out.read_text())["words"]
+    words = json_of("listen", path, "--port", "x")["words"]
     assert [w["label"] for w in words] == [sorted(WORDS)[1], None, None, None]
     assert ["overload" in words[1]["reason"], words[0]["reason"]] == [True, None]
 
@@ -161,9 +157,7 @@ def test_restore_to_flash(heard, tmp_path, monkeypatch):
     monkeypatch.setattr("equilif.host.standalone.POLL_SECONDS", 0)
     monkeypatch.setattr("equilif.host.transfer.BOARD_SETTINGS", SHORT)
     out = tmp_path / "board.npz"
-    report = tmp_path / "report.json"
-    run("restore", path, "--flash", "--out", out, "--json", report)
-    found = json.loads(report.read_text())
+    found = json_of("restore", path, "--flash", "--out", out)
     assert found["stored"] == found["of"] == 6 and found["new_classes"] == 1
     device.trainer.work()
     r = device.trainer.registers

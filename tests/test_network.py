@@ -35,7 +35,6 @@ from tests.networks import GRAPH, SCHEDULES
 
 #: untyped, to test invalid arguments
 anything: Any = Population
-any_lif: Any = Lif
 
 X, B, H, Y = (
     Population("x", 3, "input"),
@@ -56,13 +55,13 @@ LOADED = replace(MEMORY, populations=(X, B, Y, replace(M, dynamic_patterns=True)
 @pytest.mark.parametrize(
     "change, message",
     [
-        ({"populations": (X, B, H, Y, Population("h", 1))}, "names must differ.*'h'"),
+        ({"populations": (X, B, H, Y, Population("h", 1))}, "names.*'h'"),
         ({"synapses": (Synapse("x", "z"),)}, "x-z.*'z'"),
         ({"synapses": (Synapse("h", "x"),)}, "h-x.*x-h"),
-        ({"synapses": (Synapse("h", "y"), Synapse("h", "y"))}, "synapse h-y occurs twice"),
+        ({"synapses": (Synapse("h", "y"), Synapse("h", "y"))}, "synapse h-y "),
         ({"synapses": (Synapse("x", "h", feedback=False),)}, "x-h.*feedback"),
         ({"output": "z"}, "output.*'z'"),
-        ({"populations": (B, H, Y), "synapses": (Synapse("h", "y"),)}, "needs an input population"),
+        ({"populations": (B, H, Y), "synapses": (Synapse("h", "y"),)}, "input.*dynamic"),
         ({"synapses": ()}, "synapse"),
         ({"populations": (replace(X, size=2000), B, H, Y)}, "'h'.*2003"),
         (
@@ -148,7 +147,7 @@ def test_place_of_error(make, place):
 
 def test_one_dynamic_attention():
     second = (replace(M, name="n", dynamic_patterns=True), replace(Q, name="r"))
-    with pytest.raises(ValueError, match="only one"):
+    with pytest.raises(ValueError, match="dynamic"):
         replace(
             LOADED, populations=LOADED.populations + second, synapses=(*LOADED.synapses, Synapse("n", "r"))
         )
@@ -194,10 +193,10 @@ def test_valid_synapses(pre, post):
     "make, message",
     [
         (lambda: Relay("q", 6, heads=4), "'q'.*6.*4 heads"),
-        (lambda: Network.attention(5, 4, 2), "output size"),
-        (lambda: Tokens.of([np.zeros((3, 2), int), np.zeros((4, 2), int)], 3), r"\(up to 3, width\)"),
-        (lambda: Tokens.of([np.zeros(3, int)], 3), r"\(up to 3, width\).*\(3,\)"),
-        (lambda: Network.chain(3), "input.*output size"),
+        (lambda: Network.attention(5, 4, 2), "output"),
+        (lambda: Tokens.of([np.zeros((3, 2), int), np.zeros((4, 2), int)], 3), r" 3, width\).*\(4, 2\)"),
+        (lambda: Tokens.of([np.zeros(3, int)], 3), r" 3, width\).*\(3,\)"),
+        (lambda: Network.chain(3), r"input.*output.*\(3,\)"),
         (lambda: Network.chain(3, 4, 2, learning_rate_scales=(1.0,)), "2 layers, not 1"),
         (
             lambda: Schedule(beta=2, threshold=2.0, window=4).raw(Numerics(fraction=13)),
@@ -213,7 +212,7 @@ def test_invalid_parts(make, message):
 @pytest.mark.parametrize(
     "net, tokens, message",
     [
-        (LOADED, None, "give tokens"),
+        (LOADED, None, "tokens"),
         (MEMORY, Tokens.of([np.zeros((5, 3), int)], 5), "tokens"),
         (LOADED, Tokens.of([np.zeros((5, 3), int)] * 2, 5), r"\(1, 5, 3\).*\(2, 5, 3\).*\(2, 5\)"),
         (LOADED, Tokens.of([np.zeros((4, 3), int)], 4), r"not \(1, 4, 3\)"),
@@ -436,47 +435,50 @@ def described(**change):
 X_H = NET.initial_weights()["x-h"]
 DAMAGED = {
     "a text": (b"hello, world\n" * 9, "complete .npz file"),
-    "no network": (parts(network=None), "it has no network"),
-    "one array too few": (parts(**{"weights/x-h": None}), "its network needs network.npy, weights/b-h.npy"),
-    "one array too many": (parts(extra=np.zeros(3)), "it has extra.npy, network.npy"),
-    "real weights": (parts(**{"weights/x-h": X_H / 4096}), "weights/x-h must be integers, not float64"),
-    "selected weights": (parts(**{"weights/x-h": X_H > 0}), "weights/x-h must be integers, not bool"),
+    "no network": (parts(network=None), "network$"),
+    "one array too few": (
+        parts(**{"weights/x-h": None}),
+        "weights/x-y.npy, .*network.npy, weights/b-h.npy.*weights/x-h.npy",
+    ),
+    "one array too many": (parts(extra=np.zeros(3)), " extra.npy, network.npy"),
+    "real weights": (parts(**{"weights/x-h": X_H / 4096}), "weights/x-h .*float64"),
+    "selected weights": (parts(**{"weights/x-h": X_H > 0}), "weights/x-h .*bool"),
     "weights that wrap": (
         parts(**{"weights/x-h": np.full(X_H.shape, 2**64 - 7, np.uint64)}),
-        r"weights of x-h must lie in -32768..32767, not 18446744073709551609",
+        r"x-h .*-32768\.\.32767.*18446744073709551609",
     ),
-    "turned weights": (parts(**{"weights/x-h": X_H.T}), r"weights/x-h has shape \(4, 3\), not \(3, 4\)"),
-    "a network that is a number": (parts(network=np.array(3)), "network must be a text, not int64"),
-    "several networks": (parts(network=np.array(["{}"] * 2)), r"network has shape \(2,\), not \(\)"),
-    "a network that is no JSON": (parts(network=np.array("{")), "Expecting property name"),
-    "a network that is a list": (parts(network=np.array("[]")), r"is described by fields, not by \[\]"),
-    "a network without populations": (parts(network=np.array("{}")), "description has no populations"),
-    "a deep network": (parts(network=np.array("[" * 5000)), "recursion|Expecting value"),
+    "turned weights": (parts(**{"weights/x-h": X_H.T}), r"weights/x-h .*\(4, 3\).*\(3, 4\)"),
+    "a network that is a number": (parts(network=np.array(3)), "network .*int64"),
+    "several networks": (parts(network=np.array(["{}"] * 2)), r"network .*\(2,\).*\(\)"),
+    "a network that is no JSON": (parts(network=np.array("{")), "line 1 column 2"),
+    "a network that is a list": (parts(network=np.array("[]")), r"network .*\[\]"),
+    "a network without populations": (parts(network=np.array("{}")), "populations"),
+    "a deep network": (parts(network=np.array("[" * 5000)), "recursion|Expecting"),
     "populations that are no list": (
         parts(network=described(populations=5)),
-        "populations must be a list, not 5",
+        "populations .*list.* 5",
     ),
     "populations that are no records": (
         parts(network=described(populations=[5])),
-        "a Population is described by fields, not by 5",
+        "Population .* 5",
     ),
     "a size that is no integer": (
         parts(network=described(populations=[{"name": "x", "size": 64.0, "kind": "input"}])),
-        "population 'x': size must be an integer in 1..1048576, not 64.0",
+        r"population 'x': size .*1\.\.1048576.*64\.0",
     ),
     "a threshold without end": (
         parts(network=np.array(json.dumps(NET.to_dict()).replace('"threshold": 1.0', '"threshold": 1e999'))),
-        "threshold must be a number in 0..65536, not inf",
+        r"threshold .*0\.\.65536.*inf",
     ),
-    "half a window": (parts(network=described(schedule={"window": 7.5})), "window must be an integer"),
-    "an unknown field": (parts(network=described(numerics={"width": 3})), "a Numerics has no width"),
+    "half a window": (parts(network=described(schedule={"window": 7.5})), r"window .*integer.*7\.5"),
+    "an unknown field": (parts(network=described(numerics={"width": 3})), "Numerics .*width"),
     "a field of another kind": (
         parts(network=described(populations=[{"name": "x", "size": 3, "kind": "input", "heads": 2}])),
         "population 'x': .*heads",
     ),
     "earlier names of fields": (
         parts(network=described(synapses=[{"pre": "x", "post": "h", "rate_scale": 1.0, "rate": 1}])),
-        "a Synapse has no rate, rate_scale",
+        "Synapse .*rate, rate_scale",
     ),
 }
 
@@ -506,7 +508,7 @@ def test_decompression_limit(tmp_path):
         np.savez_compressed(path, **parts(**change))
         assert path.stat().st_size < 1_000_000
         tracemalloc.start()
-        with pytest.raises(ValueError, match="saved by equilif"):
+        with pytest.raises(ValueError, match=f"{name}.npz"):
             load(path)
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()

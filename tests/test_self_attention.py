@@ -123,7 +123,7 @@ def test_shapes():
                 numerics=Numerics(fraction=9, weight_width=16, charge_width=20),
                 schedule=Schedule(free=8),
             ),
-            "'a'.*gain 1.*10 fraction bits.*9",
+            "'a'.*gain 1.*10 .*9",
         ),
     ],
 )
@@ -144,7 +144,7 @@ def test_valid_synapses(other: Population, to: bool):
     if other.kind in (("input", "constant", "lif") if to else ("lif",)):
         Network(tuple(populations.values()), tuple(synapses.values()), "y")
     else:
-        with pytest.raises(ValueError, match=f"{ends[0]}-{ends[1]}.*not possible"):
+        with pytest.raises(ValueError, match=f"{ends[0]}-{ends[1]}: "):
             Network(tuple(populations.values()), tuple(synapses.values()), "y")
 
 

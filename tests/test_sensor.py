@@ -5,7 +5,6 @@ The recordings have the six channels of the iCEBreaker, whole numbers of 12 bits
 
 from __future__ import annotations
 
-import json
 import shutil
 
 import numpy as np
@@ -35,8 +34,9 @@ from equilif_golden.kernel import Kernel
 from equilif_golden.link.device import Device
 from equilif_golden.link.protocol import FrontEndKind
 from equilif_golden.network import Network
-from tests.cli import error_of, run
+from tests.cli import error_of, json_of, run
 from tests.listening import ListeningBoard
+from tests.runs import trained
 from tests.standalone import client_of
 from tests.test_listening import folder, save, silence  # noqa: F401
 
@@ -75,10 +75,8 @@ def moves(tmp_path_factory):
     labels = [name for name in CLASSES for _ in range(2)]
     save_series(root / "test.npz", [recording(name, rng) for name in labels], labels)
     data = own.load(root / "moves", front_end=True)
-    training = Run.start(presets.own(data).changed(epochs=30, hidden=[16]), data, 0)
-    while not training.done:
-        record = training.epoch()
-    assert record.test_accuracy == 1
+    training = trained(Run.start(presets.own(data).changed(epochs=30, hidden=[16]), data, 0))
+    assert training.history[-1].test_accuracy == 1
     training.save(root / "run")
     return root
 
@@ -152,12 +150,12 @@ def test_named_channels(moves, tmp_path):
     "content, named",
     [
         ("", "empty"),
-        ("a,b\n", "no steps"),
+        ("a,b\n", "1.csv.*steps"),
         ("1,2\n1,2,3\n", "line 2"),
         ("a,b\n1,x\n", "'x'"),
         ("a,b\n1,\n", "missing"),
         ("1,2,3\n", "3 channels"),
-        ("1,2\n", "without names"),
+        ("1,2\n", "1.csv.*names.*a, b"),
     ],
 )
 def test_unusable_csv_recordings(content, named, tmp_path):
@@ -170,7 +168,7 @@ def test_unusable_csv_recordings(content, named, tmp_path):
         own.load(tmp_path)
 
 
-def test_other_windows(moves, tmp_path):
+def test_other_windows(moves):
     """Their numbers come back from the file of a network."""
     found = own.read(moves / "moves", front_end=True, window=3, windows=4)
     assert found.about.encoding.sensor.steps == 32 and found.data.n_features == 48
@@ -188,7 +186,7 @@ def test_other_windows(moves, tmp_path):
         (96, 6, {"windows": 65}, "65"),
         (96, 6, {"front_end": False, "windows": 2}, "front_end"),
         (96, 6, {"gap": True}, "missing"),
-        (96, 6, {"constant": True}, "nothing to learn"),
+        (96, 6, {"constant": True}, "windows"),
     ],
 )
 def test_unusable_series(steps, channels, options, named, tmp_path):
@@ -210,11 +208,9 @@ def test_windows_are_for_a_sensor(folder):  # noqa: F811
 
 # -- listen ----------------------------------------------------------------------------------------
 def test_listen(moves, network, tmp_path):
-    out = tmp_path / "a.json"
-    run("listen", network, moves / "test.npz", "--json", out, "--out", tmp_path / "a.html")
+    found = json_of("listen", network, moves / "test.npz", "--out", tmp_path / "a.html")
     page = (tmp_path / "a.html").read_text()
     assert page.count("<section") == 1 + 1 + 4 and "6 samples classified" in page
-    found = json.loads(out.read_text())
     assert found["accuracy"] == 1 and len(found["samples"]) == 6
     assert [s["expected"] for s in found["samples"]] == [n for n in CLASSES for _ in range(2)]
     assert [round(s["end"], 2) for s in found["samples"][:2]] == [0.96, 1.92]
@@ -230,9 +226,7 @@ def test_listen_to_a_stream(moves, network, tmp_path):
         np.ones((9, CHANNELS)),
     ]
     save_csv(tmp_path / "a.csv", np.concatenate(parts))
-    out = tmp_path / "a.json"
-    run("listen", network, tmp_path / "a.csv", "--json", out)
-    found = json.loads(out.read_text())
+    found = json_of("listen", network, tmp_path / "a.csv")
     assert [s["label"] for s in found["samples"]] == ["slow", None, "fast"] and "accuracy" not in found
     assert "ADC" in found["samples"][1]["reason"]
 
@@ -266,11 +260,9 @@ def test_channels_by_name(tmp_path):
     training = Run.start(presets.own(data).changed(epochs=1, hidden=[4]), data, 0)
     training.epoch(folder=tmp_path / "run")
     network = tmp_path / "run" / "network.npz"
-    out = tmp_path / "a.json"
 
     def found(command, source):
-        run(command, network, source, "--json", out, "--overwrite")
-        return json.loads(out.read_text())
+        return json_of(command, network, source)
 
     for command in ("evaluate", "listen"):
         first, second = (found(command, tmp_path / part) for part in ("named", "permuted"))
@@ -383,12 +375,10 @@ def board(network, monkeypatch):
     return at_port
 
 
-def test_listen_to_a_board(board, network, tmp_path):
+def test_listen_to_a_board(board, network):
     x = np.arange(72)
     board(x, None, int(Verdict.STUCK), live.LOST, x, None)
-    out = tmp_path / "a.json"
-    run("listen", network, "--port", "x", "--json", out)
-    found = json.loads(out.read_text())["samples"]
+    found = json_of("listen", network, "--port", "x")["samples"]
     assert [s["label"] for s in found] == ["slow", None, None, "slow"]
     assert "ADC" in found[1]["reason"] and "lost" in found[2]["reason"]
 
@@ -489,11 +479,9 @@ def test_commands_name_the_same_boards(name, reason, others, network, folder, mo
     """Only builds with the front end of the samples hold a network."""
     pytest.importorskip("matplotlib")
     path = {**others, "SENSOR": network, "WORDS": folder / "run" / "network.npz"}[name]
-    out = tmp_path / "a.json"
 
     def found(*arguments):
-        run(*arguments, "--json", out, "--overwrite")
-        return json.loads(out.read_text())
+        return json_of(*arguments)
 
     shown = found("show", path)
     held_by = {
@@ -515,9 +503,8 @@ def test_commands_name_the_same_boards(name, reason, others, network, folder, mo
 @pytest.mark.skipif(not shutil.which("g++"), reason="a simulation is compiled with g++")
 def test_simulated_board(moves, network, tmp_path):
     """Answers are those of the golden model, which has heard half of the range before; then it learns."""
-    out = tmp_path / "a.json"
-    run("simulate", "icebreaker", "--sensor", moves / "test.npz", "--network", network, "--json", out)
-    answers = json.loads(out.read_text())["answers"]
+    played = ("--sensor", moves / "test.npz", "--network", network)
+    answers = json_of("simulate", "icebreaker", *played)["answers"]
     listener = SensorRecognizer(saved.read(network))
     front_end = listener.sensor.front_end()
     front_end.feed(np.full((STEPS, CHANNELS), 2048))

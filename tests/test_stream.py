@@ -18,7 +18,7 @@ from equilif.stream import RECENT, ErrorTest, Prequential, StreamLearner, follow
 from equilif_golden.engine.chip import Chip
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.model import EngineModel
-from tests.cli import run
+from tests.cli import output_and_json, run
 
 HEADER = "a,b,kind"
 
@@ -92,7 +92,7 @@ def test_a_drift_renews_the_classes_that_occur(predicts):
 
 @pytest.mark.parametrize("drift", ["ADWIN", 3])
 def test_invalid_detectors(drift):
-    with pytest.raises(ValueError, match="drift must"):
+    with pytest.raises(ValueError, match=f"drift.*{drift}"):
         StreamLearner(drift=drift)
 
 
@@ -131,7 +131,7 @@ def test_direct_network_continues_on_the_engine():
 def test_features_are_numbers(x):
     learner = StreamLearner(hidden=8)
     learner.learn_one({"a": 0, "b": 1}, 0)
-    with pytest.raises(ValueError, match="a must"):
+    with pytest.raises(ValueError, match=r"^a .*1e\+38"):
         learner.learn_one(x, 1)
 
 
@@ -150,7 +150,7 @@ def test_a_saved_stream_goes_on(tmp_path):
 @pytest.mark.parametrize(
     "text, message",
     [
-        ("", "no sample"),
+        ("", "stream.txt"),
         ("a,b\n1,2\n", "columns"),
         ("kind\nx\n", "columns"),
         ("a,a,kind\n1,2,x\n", "columns"),
@@ -195,10 +195,7 @@ def test_command(tmp_path):
     (tmp_path / "stream.csv").write_text("\n".join(lines))
     out = tmp_path / "out.jsonl"
     arguments = ("stream", tmp_path / "stream.csv", "--label", "kind", "--hidden", 8, "--out", out)
-    printed = run(
-        *arguments, "--save", tmp_path / "net.npz", "--window", 50, "--json", tmp_path / "found.json"
-    )
-    found = json.loads((tmp_path / "found.json").read_text())
+    printed, found = output_and_json(*arguments, "--save", tmp_path / "net.npz", "--window", 50)
     score = Prequential()
     follow(StreamLearner(hidden=8), read_samples(tmp_path / "stream.csv", "kind"), score)
     assert (found["samples"], found["unlabelled"], found["accuracy"]) == (119, 1, score.accuracy)

@@ -15,6 +15,7 @@ import re
 import time
 from typing import Any, Protocol
 
+from equilif.host.buffered import BufferedPort
 from equilif.host.buses import SPI
 from equilif.host.client import LinkError
 from equilif_golden.extras import needs
@@ -59,15 +60,12 @@ class SpiBus(Protocol):
     def close(self) -> None: ...
 
 
-class SpiPort:
-    """The interface of serial.Serial on an SPI bus.  ``timeout``: of a read, in seconds."""
+class SpiPort(BufferedPort):
+    """The interface of serial.Serial on an SPI bus."""
 
     def __init__(self, bus: SpiBus, name: str, *, timeout: float):
+        super().__init__(name, timeout)
         self.bus = bus
-        self.name = name
-        self.timeout = timeout
-        self.write_timeout: float | None = None  # a master is never held up
-        self._came = b""
         self._unstuffer = Unstuffer()
         self._next = bus.shortest
         self._seen: set[int] = set()  # bytes on MISO, NOTHING included
@@ -75,10 +73,6 @@ class SpiPort:
     @property
     def baudrate(self) -> int:
         return self.bus.hz
-
-    @property
-    def in_waiting(self) -> int:
-        return len(self._came)
 
     def write(self, data: bytes, /) -> int:
         line = stuff(data)
@@ -88,7 +82,7 @@ class SpiPort:
 
     def read(self, size: int = 1, /) -> bytes:
         end = time.monotonic() + self.timeout
-        while not self._came:
+        while not self._received:
             late = time.monotonic() > end
             line = self._transfer(bytes([NOTHING]) * self._next)
             # a device that speaks up to the end of a transfer has more to say
@@ -96,22 +90,15 @@ class SpiPort:
             self._next = min(2 * self._next, self.bus.longest) if more else self.bus.shortest
             if late:
                 break
-            if not self._came:
+            if not self._received:
                 time.sleep(PAUSE)
-        out, self._came = self._came[:size], self._came[size:]
-        return out
+        return self._taken(size)
 
     def _transfer(self, line: bytes) -> bytes:
         line = self.bus.transfer(line)
         self._seen.update(line)
-        self._came += self._unstuffer.data(line)
+        self._received += self._unstuffer.data(line)
         return line
-
-    def reset_input_buffer(self) -> None:
-        self._came = b""
-
-    def reset_output_buffer(self) -> None:
-        """Do nothing: no output is buffered."""
 
     def close(self) -> None:
         self.bus.close()

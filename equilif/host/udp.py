@@ -13,6 +13,7 @@ import socket
 import time
 from typing import Protocol
 
+from equilif.host.buffered import BufferedPort
 from equilif.host.buses import UDP
 from equilif.host.client import LinkError
 from equilif_golden.fixed import check_int
@@ -74,20 +75,13 @@ class Socket:
         self._socket.close()
 
 
-class UdpPort:
-    """The interface of serial.Serial on datagrams.  ``timeout``: of a read, in seconds."""
+class UdpPort(BufferedPort):
+    """The interface of serial.Serial on datagrams."""
 
     def __init__(self, datagrams: Datagrams, name: str, *, timeout: float):
+        super().__init__(name, timeout)
         self.datagrams = datagrams
-        self.name = name
-        self.timeout = timeout
-        self.write_timeout: float | None = None  # datagrams are never held up
         self._numbers = DatagramNumbers()
-        self._came = b""
-
-    @property
-    def in_waiting(self) -> int:
-        return len(self._came)
 
     def write(self, data: bytes, /) -> int:
         for payload in self._numbers.datagrams(data):
@@ -96,23 +90,16 @@ class UdpPort:
 
     def read(self, size: int = 1, /) -> bytes:
         end = time.monotonic() + self.timeout
-        while not self._came:
+        while not self._received:
             left = end - time.monotonic()
             payload = self.datagrams.receive(max(left, 0.001))
             if payload is not None:
-                self._came, again = self._numbers.received(payload)
+                self._received, again = self._numbers.received(payload)
                 for copy in again:
                     self.datagrams.send(copy)
             elif left <= 0:
                 break
-        out, self._came = self._came[:size], self._came[size:]
-        return out
-
-    def reset_input_buffer(self) -> None:
-        self._came = b""
-
-    def reset_output_buffer(self) -> None:
-        """Do nothing: no output is buffered."""
+        return self._taken(size)
 
     def close(self) -> None:
         self.datagrams.close()

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -137,3 +138,13 @@ def plots_for(what: str) -> ModuleType | None:
         console.print(f"[yellow]no {what}: {literal(e)}[/]")
         return None
     return plots
+
+
+def drawn(name: str, out: Path, *content: Any, what: str = "picture") -> list[str]:
+    """Draw NAME.png with the function of this name of equilif.show.plots; its file, if there is one."""
+    plots = plots_for(what)
+    if plots is None:
+        return []
+    path = plots.figure_path(out, f"{name}.png")
+    getattr(plots, name)(*content, path)
+    return [path.name]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
-from equilif.show.console import console, literal, plots_for, table
+from equilif.show.console import console, drawn, literal, table
 
 if TYPE_CHECKING:
     from equilif.data.own.build import LoadedData
@@ -32,13 +32,10 @@ def samples(result: LoadedData, out: Path) -> list[str]:
     if result.about.encoding.kind == "texts":
         console.print("[yellow]no picture: texts are not drawn[/]")
         return []
-    plots = plots_for("picture")
-    if plots is None:
-        return []
-    path = plots.figure_path(out, plots.SAMPLES)
-    plots.samples(result, path)
-    console.print(f"saved {path.name} in {literal(out)}")
-    return [path.name]
+    saved = drawn("samples", out, result)
+    for name in saved:
+        console.print(f"saved {name} in {literal(out)}")
+    return saved
 
 
 def confusion(result: Evaluation) -> Table:
@@ -55,12 +52,7 @@ def confusion(result: Evaluation) -> Table:
 
 def recall(result: Recall, out: Path) -> list[str]:
     """The figure, if matplotlib is installed."""
-    plots = plots_for("picture")
-    if plots is None:
-        return []
-    path = plots.figure_path(out, plots.RECALL)
-    plots.recall(result, path)
-    return [path.name]
+    return drawn("recall", out, result)
 
 
 def attention(samples: Sequence[AttentionSample], title: str, out: Path) -> list[str]:
@@ -79,12 +71,7 @@ def attention(samples: Sequence[AttentionSample], title: str, out: Path) -> list
         "\n[dim]less than an even share[/]  an even share or more  [bold]twice that[/]  "
         "[bold reverse]four times[/]"
     )
-    plots = plots_for("picture")
-    if plots is None:
-        return []
-    path = plots.figure_path(out, plots.ATTENTION)
-    plots.attention(samples, title, path)
-    return [path.name]
+    return drawn("attention", out, samples, title)
 
 
 def neighbours(result: Sequence[Neighbours], title: str, out: Path) -> list[str]:
@@ -100,9 +87,4 @@ def neighbours(result: Sequence[Neighbours], title: str, out: Path) -> list[str]
         for one in result
     )
     console.print(table(title, columns, rows, left=len(columns)))
-    plots = plots_for("picture")
-    if plots is None:
-        return []
-    path = plots.figure_path(out, plots.NEIGHBOURS)
-    plots.neighbours(result, title, path)
-    return [path.name]
+    return drawn("neighbours", out, result, title)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -14,15 +15,6 @@ from equilif.training.analysis.attention import AttentionSample
 from equilif.training.analysis.neighbours import Neighbours
 from equilif.training.analysis.recall import Recall
 from equilif.training.analysis.trace import Trace
-from equilif.training.storage.folder import ATTENTION as ATTENTION
-from equilif.training.storage.folder import CONFUSION as CONFUSION
-from equilif.training.storage.folder import CURVE as CURVE
-from equilif.training.storage.folder import DEPLOYMENT as DEPLOYMENT
-from equilif.training.storage.folder import NEIGHBOURS as NEIGHBOURS
-from equilif.training.storage.folder import PARETO as PARETO
-from equilif.training.storage.folder import RECALL as RECALL
-from equilif.training.storage.folder import SAMPLES as SAMPLES
-from equilif.training.storage.folder import SETTLING as SETTLING
 from equilif.training.storage.folder import figure_path as figure_path
 from equilif_golden import files
 from equilif_golden.extras import needs
@@ -80,6 +72,21 @@ def write(figure: Figure, path: Path) -> None:
     files.write(path, buffer.getvalue())
 
 
+@contextmanager
+def drawing(path: Path, width: float, height: float, **options: Any) -> Iterator[Figure]:
+    """A figure in the style of all, in inches; it is written at the end."""
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(width, height), **options)
+        yield figure
+        write(figure, path)
+
+
+def ruled(axes: Axes) -> None:
+    """Horizontal lines below the curves."""
+    axes.grid(axis="y", color=LIGHT, linewidth=0.8)
+    axes.set_axisbelow(True)
+
+
 class EpochMetrics(Protocol):
     """Values of an epoch in a learning curve."""
 
@@ -93,12 +100,10 @@ class EpochMetrics(Protocol):
 
 def learning_curve(history: Sequence[EpochMetrics], title: str, path: Path) -> None:
     """Accuracy by epoch."""
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(5.6, 3.4))
+    with drawing(path, 5.6, 3.4) as figure:
         axes = figure.subplots()
         accuracies(axes, history)
         axes.set_title(f"{title}: {100 * history[-1].test_accuracy:.1f} % of the test set right", loc="left")
-        write(figure, path)
 
 
 def accuracies(axes: Axes, history: Sequence[EpochMetrics]) -> None:
@@ -119,8 +124,7 @@ def accuracies(axes: Axes, history: Sequence[EpochMetrics]) -> None:
         )
     axes.set(xlabel="epoch", ylabel="accuracy (%)")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    axes.grid(axis="y", color=LIGHT, linewidth=0.8)
-    axes.set_axisbelow(True)
+    ruled(axes)
     axes.legend(loc="lower right")
 
 
@@ -128,8 +132,7 @@ def confusion(matrix: npt.NDArray[np.int64], title: str, path: Path) -> None:
     """Counts by true class (rows) and predicted class (columns): right ones in blue, wrong ones in red."""
     n = len(matrix)
     share = matrix / np.maximum(1, matrix.sum(axis=1, keepdims=True))
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(4.8, 4.6))
+    with drawing(path, 4.8, 4.6) as figure:
         axes = figure.subplots()
         for right, colours in ((True, "Blues"), (False, "Oranges")):
             part = np.eye(n, dtype=bool) == right
@@ -155,7 +158,6 @@ def confusion(matrix: npt.NDArray[np.int64], title: str, path: Path) -> None:
         axes.tick_params(which="both", length=0)
         axes.spines[:].set_visible(False)
         axes.set_title(title, loc="left")
-        write(figure, path)
 
 
 def samples(found: LoadedData, path: Path, *, classes: int = 12, each: int = 8) -> None:
@@ -165,8 +167,7 @@ def samples(found: LoadedData, path: Path, *, classes: int = 12, each: int = 8) 
     values = found.raw.numbers
     low = float(np.nanmin(values))
     high = max(float(np.nanmax(values)), low + 1e-9)
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(1.2 + 0.7 * each, 0.75 * len(names)))
+    with drawing(path, 1.2 + 0.7 * each, 0.75 * len(names)) as figure:
         grid = figure.subplots(len(names), each, squeeze=False)
         for row, name in enumerate(names):
             shown = found.raw.take(np.flatnonzero(found.raw.labels == name)[:each])
@@ -184,7 +185,6 @@ def samples(found: LoadedData, path: Path, *, classes: int = 12, each: int = 8) 
                             (_pixels(one, about.shape) - low) / (high - low), cmap="gray", vmin=0, vmax=1
                         )
             grid[row, 0].set_ylabel(name[:20], rotation=0, ha="right", va="center", labelpad=8)
-        write(figure, path)
 
 
 def _pixels(x: npt.NDArray[np.float64], shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
@@ -205,8 +205,7 @@ def settling(traces: Sequence[tuple[str, Trace]], path: Path) -> None:
     """
     first = traces[0][1]
     side = round(len(first.x) ** 0.5)
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(2.3 + 4.3 * len(traces), 6.2))
+    with drawing(path, 2.3 + 4.3 * len(traces), 6.2) as figure:
         grid = GridSpec(
             2,
             1 + len(traces),
@@ -234,7 +233,6 @@ def settling(traces: Sequence[tuple[str, Trace]], path: Path) -> None:
                 loc="left",
                 pad=16,
             )
-        write(figure, path)
 
 
 def recall(result: Recall, path: Path) -> None:
@@ -255,8 +253,7 @@ def recall(result: Recall, path: Path) -> None:
     if np.prod(shape) != result.pixels:
         raise ValueError(f"only square images can be drawn, {result.pixels} pixels are not square")
     edge = round(result.pixels * (1 - result.blank)) / np.prod(shape[1:]) - 0.5  # first blank row
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(1.9 + 0.85 * n, 6.6))
+    with drawing(path, 1.9 + 0.85 * n, 6.6) as figure:
         grid = GridSpec(
             len(rows) + 1, n, figure, height_ratios=[*[1] * len(rows), 1.7], hspace=0.08, wspace=0.08
         )
@@ -296,15 +293,13 @@ def recall(result: Recall, path: Path) -> None:
         axes.grid(axis="y", color=LIGHT, linewidth=0.8)
         box = axes.get_position()
         axes.set_position((box.x0, box.y0 - 0.03, box.width, box.height))
-        write(figure, path)
 
 
 def attention(samples: Sequence[AttentionSample], title: str, path: Path, *, most: int = 40) -> None:
     """A row of heads by tokens for each sample; of a long one the ``most`` tokens that are looked at most."""
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(
-            figsize=(9.5, 0.6 + sum(1.3 + 0.09 * len(a.p) for a in samples)), layout="constrained"
-        )
+    with drawing(
+        path, 9.5, 0.6 + sum(1.3 + 0.09 * len(a.p) for a in samples), layout="constrained"
+    ) as figure:
         rows = np.atleast_1d(figure.subplots(len(samples)))
         for axes, a in zip(rows, samples, strict=True):
             shown = a.strongest(most)
@@ -322,7 +317,6 @@ def attention(samples: Sequence[AttentionSample], title: str, path: Path, *, mos
             axes.set_title(f"sample {a.index}, class {a.label}, predicted {a.prediction}{of}", loc="left")
             figure.colorbar(image, ax=axes, pad=0.01, aspect=10, label="p")
         figure.suptitle(title, x=0.01, ha="left", fontsize=10)
-        write(figure, path)
 
 
 def self_attention(
@@ -336,8 +330,7 @@ def self_attention(
     n = len(shown)
     heads = max(len(p) for p in layers.values())
     side = 0.9 + 0.055 * n
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(0.8 + side * heads, 0.6 + side * len(layers)), layout="constrained")
+    with drawing(path, 0.8 + side * heads, 0.6 + side * len(layers), layout="constrained") as figure:
         for row, (name, p) in zip(
             figure.subplots(len(layers), heads, squeeze=False), layers.items(), strict=True
         ):
@@ -353,13 +346,11 @@ def self_attention(
                 axes.tick_params(length=0, pad=1)
                 axes.set_title(f"{name}, head {k + 1}", loc="left", fontsize=8)
         figure.colorbar(image, ax=figure.axes, pad=0.01, aspect=30, label="attention of a row to a column")
-        write(figure, path)
 
 
 def neighbours(found: Sequence[Neighbours], title: str, path: Path) -> None:
     """A row for each word: its nearest ones before and after learning."""
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(9.5, 1.0 + 0.32 * len(found)))
+    with drawing(path, 9.5, 1.0 + 0.32 * len(found)) as figure:
         axes = figure.add_axes((0.02, 0, 0.96, 1))
         axes.set_axis_off()
         top = 1 - 0.75 / figure.get_figheight()
@@ -372,7 +363,6 @@ def neighbours(found: Sequence[Neighbours], title: str, path: Path) -> None:
             axes.text(0.18, y, ", ".join(one.before), transform=axes.transAxes)
             axes.text(0.59, y, ", ".join(one.after), transform=axes.transAxes)
         figure.suptitle(title, x=0.02, ha="left", fontsize=10)
-        write(figure, path)
 
 
 def deployment(found: Deployment, title: str, path: Path) -> None:
@@ -380,8 +370,7 @@ def deployment(found: Deployment, title: str, path: Path) -> None:
 
     Where average rates converge, also their error by time, with and without a leak.
     """
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(9.5 if found.convergence else 4.8, 3.6), layout="constrained")
+    with drawing(path, 9.5 if found.convergence else 4.8, 3.6, layout="constrained") as figure:
         left, *rest = figure.subplots(1, 1 + bool(found.convergence), squeeze=False)[0]
         steps = [s.steps for s in found.spiking]
         left.axhline(100 * found.rates, color=BLUE, linewidth=2, alpha=0.6, label="quantised, exact rates")
@@ -428,9 +417,7 @@ def deployment(found: Deployment, title: str, path: Path) -> None:
             right.set(xlabel="time steps T", ylabel="mean |rate - fixed point|")
             right.set_title(f"average rates: error ~ T^{c.slope:.2f} without a leak", loc="left")
         for axes in (left, *rest):
-            axes.grid(axis="y", color=LIGHT, linewidth=0.8)
-            axes.set_axisbelow(True)
-        write(figure, path)
+            ruled(axes)
 
 
 def pareto(
@@ -444,8 +431,7 @@ def pareto(
 
     The points on the front of all engines are named.
     """
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(7.2, 4.4))
+    with drawing(path, 7.2, 4.4) as figure:
         axes = figure.subplots()
         for k, engine in enumerate(dict.fromkeys(r["engine"] for r in rows)):
             colour, mark = SERIES[k % len(SERIES)]
@@ -495,7 +481,6 @@ def pareto(
         axes.set_axisbelow(True)
         axes.set_title(title, loc="left")
         axes.legend(loc="lower right")
-        write(figure, path)
 
 
 def _legend(axes: Axes, trace: Trace) -> None:

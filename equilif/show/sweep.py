@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from equilif.show.console import NO, console, literal, plots_for, table
+from equilif.show.console import NO, console, drawn, literal, table
 from equilif_golden.lazy import lazy
 
 with lazy():
@@ -61,16 +61,15 @@ def sweep(run: Sweep, rows: Sequence[Mapping[str, Any]], cost: str) -> list[str]
         given = ", ".join(f"{k} {v}" for k, v in vars(point).items() if v is not None)
         console.print(f"{NO} {literal(given)}: {literal(error)}", soft_wrap=True)
     files = run.write(rows)
-    plots = plots_for("plot") if best else None
-    if plots is not None:
-        path = plots.figure_path(run.out, plots.PARETO)
-        plots.pareto(
+    if best:
+        files += drawn(
+            "pareto",
+            run.out,
             [r for r in rows if r[cost] is not None],
             lambda some: module.front(some, cost),
             cost,
             f"{', '.join(dict.fromkeys(r['data'] for r in rows))}, {len(rows)} points",
-            path,
+            what="plot",
         )
-        files.append(path.name)
     console.print(f"wrote {', '.join(files)} in {literal(run.out)}")
     return files

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from equilif.show.console import bar, console, literal, plots_for, table
+from equilif.show.console import bar, console, drawn, literal, table
 from equilif_golden.lazy import lazy
 
 with lazy():
@@ -167,12 +167,7 @@ def deployment(result: Deployment, title: str, out: Path) -> list[str]:
             f"{_number(g['all']['ep'])} ({_number(g['ep_all'])} with the {g['crossed']} samples where the "
             f"nudge crosses an edge of the clip; {g['elsewhere']} settle elsewhere)"
         )
-    plots = plots_for("picture")
-    if plots is None:
-        return []
-    path = plots.figure_path(out, plots.DEPLOYMENT)
-    plots.deployment(result, title, path)
-    return [path.name]
+    return drawn("deployment", out, result, title)
 
 
 def _number(cosine: float | None) -> str:
@@ -181,9 +176,5 @@ def _number(cosine: float | None) -> str:
 
 def learning_curve(run: Run, out: Path) -> list[str]:
     """The file of the learning curve, if matplotlib is installed."""
-    plots = plots_for("learning curve")
-    if plots is None:
-        return []
-    path = plots.figure_path(out, plots.CURVE)
-    plots.learning_curve(run.history, f"{run.data.name}, {run.sizes}", path)
-    return [path.name]
+    title = f"{run.data.name}, {run.sizes}"
+    return drawn("learning_curve", out, run.history, title, what="learning curve")

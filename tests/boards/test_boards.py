@@ -42,7 +42,7 @@ from equilif_golden.front_end.tokens import POSITIONS, TOKENS
 from equilif_golden.network import Network
 from equilif_golden.schedule import Schedule
 from equilif_hdl.link.uart import Uart
-from tests.cli import error_of, run
+from tests.cli import error_of, output_and_json
 from tests.netlists import identity_luts
 from tests.plans import SMALL, pads, planned
 
@@ -162,11 +162,11 @@ def test_missing_multipliers_and_logic(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "text, message",
     [
-        (None, "no file .*Python"),
-        ("import nothing_of_this_name", "cannot be run: ModuleNotFoundError"),
-        ("def", "cannot be run: SyntaxError"),
+        (None, "mine.py"),
+        ("import nothing_of_this_name", "mine.py.*ModuleNotFoundError"),
+        ("def", "mine.py.*SyntaxError"),
         ("from equilif_boards.icebreaker import *", "equilif_boards.Board.*0"),
-        (f"{OWN.format('mine')}; {OWN.format('other').replace('MINE', 'OTHER')}", "one .*, not 2"),
+        (f"{OWN.format('mine')}; {OWN.format('other').replace('MINE', 'OTHER')}", "mine.py.*2"),
         (OWN.format("ulx3s-25f"), "'ulx3s-25f'"),
         (OWN.format("../mine"), "letters, digits"),
     ],
@@ -255,7 +255,7 @@ def test_a_board_with_three_links():
         (spi, {"R17", "N16", "N15", "B8"}),
     ):
         assert pads(board) == {"A9", *FLASH_PADS, *used}
-    with pytest.raises(ValueError, match="'usb'.*uart and spi"):
+    with pytest.raises(ValueError, match="'usb'.*uart.*spi"):
         BOARDS["icebreaker"].with_link("usb")
     with pytest.raises(ValueError, match="'usb'.*uart$"):
         BOARDS["icesugar"].with_link("usb")
@@ -290,7 +290,7 @@ def test_invalid_pins(pin, named, tools, tmp_path, monkeypatch):
     (tmp_path / "mine.py").write_text(text.replace('PinsN("37", dir="o")', pin))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        with pytest.raises(ValueError, match="My carrier") as error:
+        with pytest.raises(ValueError, match="carrier") as error:
             build(known.find(str(tmp_path / "mine.py")), tmp_path / "out")
     assert all(word in str(error.value) for word in named)
     assert not (tmp_path / "out").exists() and not (tmp_path / "started").exists()
@@ -470,9 +470,8 @@ def test_synthesis_only(tools, tmp_path):
     path = tmp_path / "mine.py"
     path.write_text(OWN.format("mine").replace("icebreaker", "icesugar"))
     build_of = ("build", path, "--synthesis-only", "--out", tmp_path / "out")
-    output = run(*build_of, "--json", tmp_path / "a.json")
-    cells = json.loads((tmp_path / "a.json").read_text())["cells"]
-    assert cells == {"SB_LUT4": 32} and "SB_LUT4" in output
+    output, found = output_and_json(*build_of)
+    assert found["cells"] == {"SB_LUT4": 32} and "SB_LUT4" in output
     assert not builder.bitstream_in(tmp_path / "out")
     (tmp_path / "out" / "top.bin").write_text("bits")
     assert "top.bin" in error_of(*build_of)
@@ -538,7 +537,7 @@ def test_does_not_fit(tools, tmp_path):
 
 def test_other_errors_are_quoted(tools, tmp_path):
     tools("yosys", "echo 'ERROR: something odd' >&2; exit 1")
-    with pytest.raises(BuildError, match="yosys.*something odd"):
+    with pytest.raises(BuildError, match="yosys.*ERROR: something"):
         build(SMALL["icebreaker"], tmp_path / "out")
 
 
@@ -599,7 +598,7 @@ def test_standalone_does_not_fit(tmp_path, monkeypatch):
         build(BOARDS["icebreaker"].with_standalone(), tmp_path / "out")
     with pytest.raises(DoesNotFit, match=r"[\d,]+ LUT4.*8,640"):
         build(BOARDS["tang-nano-9k"].with_standalone(), tmp_path / "out")
-    with pytest.raises(ValueError, match="no flash"):
+    with pytest.raises(ValueError, match="Tang Nano 9K.*flash"):
         replace(BOARDS["tang-nano-9k"], flash=None).with_standalone()
 
 
@@ -659,7 +658,11 @@ def test_samples_in_an_sdram():
 def test_designs_without_an_sdram():
     front_end = BOARDS["ulx3s-25f"].with_front_end("pdm")
     udp = replace(BOARDS["colorlight-i5"].with_link("udp"), sdram=BOARDS["ulx3s-25f"].sdram)
-    for wrong, message in ((BOARDS["icebreaker"], "no SDRAM"), (front_end, "front end"), (udp, "UDP")):
+    for wrong, message in (
+        (BOARDS["icebreaker"], "iCEBreaker.*SDRAM"),
+        (front_end, "--front-end.*--sdram"),
+        (udp, "UDP"),
+    ):
         with pytest.raises(ValueError, match=message):
             wrong.with_sdram()
         if wrong is not udp:

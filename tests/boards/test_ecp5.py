@@ -53,7 +53,7 @@ endmodule
 """
 
 
-class Design(wiring.Component):
+class RandomDesign(wiring.Component):
     """A design with 40 random input bits and up to 36 outputs, made by ``build``."""
 
     def __init__(self, build):
@@ -90,7 +90,7 @@ def factors(i):
 
 def synthesized(build, tmp_path):
     """Netlist of a design."""
-    (tmp_path / "rtl.il").write_text(rtlil.convert(Design(build), name="rtl", emit_src=False))
+    (tmp_path / "rtl.il").write_text(rtlil.convert(RandomDesign(build), name="rtl", emit_src=False))
     passes = (each.format(top="rtl") for each in ECP5.passes)
     yosys(tmp_path, "read_rtlil rtl.il", *passes, "write_json rtl.json")
     content = json.loads((tmp_path / "rtl.json").read_text())
@@ -119,7 +119,7 @@ def moved(build, tmp_path):
     yosys(tmp_path, *passes)
     bench = BENCH.replace("CYCLES", f"{CYCLES}").replace("FIRST", f"{FIRST}")
     (tmp_path / "bench.v").write_text(ECP5.library() + bench)
-    (tmp_path / "rtl.v").write_text(verilog.convert(Design(build), name="rtl", emit_src=False))
+    (tmp_path / "rtl.v").write_text(verilog.convert(RandomDesign(build), name="rtl", emit_src=False))
     sources = ["bench.v", "rtl.v", "mapped.v", "optimised.v"]
     subprocess.run(["iverilog", "-g2012", "-o", "bench", "-s", "bench", *sources], cwd=tmp_path, check=True)
     output = subprocess.run(["./bench"], cwd=tmp_path, check=True, capture_output=True, text=True).stdout

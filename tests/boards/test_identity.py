@@ -63,7 +63,7 @@ def test_missing_identity_luts():
         identity.stamp(content, ICE40, BUILD_ID)
 
 
-class Design(wiring.Component):
+class IdentityDesign(wiring.Component):
     """A design that outputs the words of an identity in turn."""
 
     def __init__(self, known, family):
@@ -98,7 +98,7 @@ def synthesised(folder, design: Elaboratable, passes: str):
 )
 def test_stamped_netlist_identity(family, passes, config, tmp_path):
     known = Identity(config, BUILD_ID)
-    content = synthesised(tmp_path, Design(Identity(config, 0), family), passes)
+    content = synthesised(tmp_path, IdentityDesign(Identity(config, 0), family), passes)
     identity.stamp(content, family, BUILD_ID)
     module = content["modules"]["rtl"]
     index = module["netnames"]["identity.index"]["bits"]
@@ -118,7 +118,7 @@ def test_stamped_netlist_identity(family, passes, config, tmp_path):
 @pytest.mark.skipif(not shutil.which("nextpnr-ice40"), reason="needs nextpnr-ice40")
 def test_build_id_does_not_change_placement(tmp_path):
     """The two bitstreams differ in LUT bits only."""
-    content = synthesised(tmp_path, Design(Identity(EngineConfig(), 0), ICE40), "synth_ice40")
+    content = synthesised(tmp_path, IdentityDesign(Identity(EngineConfig(), 0), ICE40), "synth_ice40")
     found = []
     for build_id in (BUILD_ID, ~BUILD_ID & 0xFFFF_FFFF):
         identity.stamp(content, ICE40, build_id)

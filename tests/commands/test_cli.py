@@ -8,8 +8,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -37,7 +35,8 @@ from equilif_golden.engine.port import Region
 from equilif_golden.kernel import Kernel
 from equilif_golden.schedule import Schedule
 from equilif_sim import verilated
-from tests.cli import BOARD, PNG, error_of, run
+from tests.cli import BOARD, PNG, error_of, json_of, output_and_json, run
+from tests.programs import python
 
 #: models has no option to show
 COMMANDS = sorted(set(typer.main.get_command(cli.app).commands) - {"models"})
@@ -83,7 +82,7 @@ def test_lazy_imports_are_modules():
         "    from equilif_golden.kernel import Kernel\n    assert Kernel is kernel.Kernel\n"
         "else:\n    raise AssertionError"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(cli.__file__).parent.parent)
+    python(code, cwd=Path(cli.__file__).parent.parent)
 
 
 @pytest.mark.parametrize("words, loaded", [(["--help"], True), (["train", "--help"], False)])
@@ -96,14 +95,7 @@ def test_help_imports_nothing_heavy(words, loaded):
         f"assert ('equilif.commands.boards' in sys.modules) == {loaded}\n"
         "print('heavy:', *[m for m in heavy if m in sys.modules])"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        check=True,
-        cwd=Path(cli.__file__).parent.parent,
-    )
-    assert done.stdout.splitlines()[-1] == "heavy:"
+    assert python(code, cwd=Path(cli.__file__).parent.parent).stdout.splitlines()[-1] == "heavy:"
 
 
 @pytest.mark.parametrize(
@@ -168,9 +160,8 @@ def test_missing_package(package, advice, arguments, tmp_path):
         f"import sys; sys.modules[{package!r}] = None; sys.argv[1:] = {list(arguments)!r}\n"
         "import equilif.cli as c; c.main()"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
-    assert done.returncode == 2
-    assert done.stderr.count("\n") == 1 and "pip install" in done.stderr and advice in done.stderr
+    error = python(code, status=2, cwd=tmp_path).stderr
+    assert error.count("\n") == 1 and "pip install" in error and advice in error
     assert not list(tmp_path.iterdir())
 
 
@@ -180,10 +171,8 @@ def test_training_needs_no_matplotlib(tmp_path):
         f"sys.argv[1:] = ['train', '--epochs', '1', '--out', {str(tmp_path)!r}]\n"
         "import equilif.cli as c; c.main()"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(cli.__file__).parent.parent
-    )
-    assert done.returncode == 0 and "pip install" in done.stdout and "[plot]'" in done.stdout
+    printed = python(code, cwd=Path(cli.__file__).parent.parent).stdout
+    assert "pip install" in printed and "[plot]'" in printed
     assert {p.name for p in tmp_path.iterdir()} == {NETWORK, HISTORY}
 
 
@@ -266,9 +255,8 @@ def test_files_are_written_atomically(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
 
 
-def test_evaluate_agrees_with_training(trained, tmp_path):
-    output = run("evaluate", trained / NETWORK, "--json", tmp_path / "e.json")
-    found = json.loads((tmp_path / "e.json").read_text())
+def test_evaluate_agrees_with_training(trained):
+    output, found = output_and_json("evaluate", trained / NETWORK)
     assert found["accuracy"] == json.loads((trained / HISTORY).read_text())["epochs"][-1]["test_accuracy"]
     assert f"{found['accuracy']:.2%} of 360 test samples" in output
     confusion = np.array(found["confusion"])
@@ -342,11 +330,11 @@ def test_sequence_run(snippets, trained, tmp_path):
     assert [e["weights"] for e in json.loads((tmp_path / "parts" / HISTORY).read_text())["epochs"]] == [
         e["weights"] for e in whole
     ]
-    run("evaluate", tmp_path / "whole" / NETWORK, "--data", snippets, "--json", tmp_path / "e.json")
-    assert json.loads((tmp_path / "e.json").read_text())["accuracy"] == whole[-1]["test_accuracy"]
-    options = ("--sample", 5, "--data", snippets, "--out", tmp_path, "--json", tmp_path / "a.json")
-    output = run("attention", tmp_path / "whole" / NETWORK, *options)
-    found = json.loads((tmp_path / "a.json").read_text())["samples"][0]
+    found = json_of("evaluate", tmp_path / "whole" / NETWORK, "--data", snippets)
+    assert found["accuracy"] == whole[-1]["test_accuracy"]
+    options = ("--sample", 5, "--data", snippets, "--out", tmp_path)
+    output, shown = output_and_json("attention", tmp_path / "whole" / NETWORK, *options)
+    (found,) = shown["samples"]
     p, telling = np.array(found["p"]), [w.startswith(("good", "bad")) for w in found["tokens"]]
     assert (
         p.shape == (8, len(telling))
@@ -357,8 +345,7 @@ def test_sequence_run(snippets, trained, tmp_path):
     assert (tmp_path / "attention.png").read_bytes().startswith(PNG)
     assert "no attention layer over tokens" in error_of("attention", trained / NETWORK)
     options = ("--data", snippets, "--network", tmp_path / "whole" / NETWORK, "--lanes", 2, "--samples", 6)
-    run("verify", "snippets", *options, "--json", tmp_path / "v.json")
-    found = json.loads((tmp_path / "v.json").read_text())
+    found = json_of("verify", "snippets", *options)
     assert (
         found["ok"]
         and found["training"]["samples"] == found["inference"]["samples"] == 6
@@ -388,10 +375,7 @@ def test_baselines_of_sequences(snippets):
 
 # -- recall ----------------------------------------------------------------------------------------
 def test_recall_command(tmp_path):
-    output = run(
-        "recall", "digits", "--stored", 50, "--blank", 0.25, "--out", tmp_path, "--json", tmp_path / "r.json"
-    )
-    found = json.loads((tmp_path / "r.json").read_text())
+    output, found = output_and_json("recall", "digits", "--stored", 50, "--blank", 0.25, "--out", tmp_path)
     assert (
         found["stored"] == 50
         and found["fixed"]["nearest"] > 0.95 > found["hebb"]["nearest"]
@@ -414,10 +398,9 @@ def test_learning_rate_schedules():
 
 
 # -- gradient, build, info -------------------------------------------------------------------------
-def test_gradient_command(tmp_path):
+def test_gradient_command():
     pytest.importorskip("torch")
-    output = run("gradient", "--epochs", 1, "--samples", 100, "--json", tmp_path / "g.json")
-    found = json.loads((tmp_path / "g.json").read_text())
+    output, found = output_and_json("gradient", "--epochs", 1, "--samples", 100)
     reports = found["reports"]
     assert set(reports) == set(found["methods"]) == set(found["layers"]) == {"untrained", "1 epoch"}
     assert {"errors", "nudged phases, beta 0.5"} < set(found["methods"]["untrained"]["methods"])
@@ -426,9 +409,8 @@ def test_gradient_command(tmp_path):
     assert all(name in output for name in reports["untrained"]["synapses"])
 
 
-def test_info_command(tmp_path):
-    run("info", "--json", tmp_path / "i.json")
-    found = json.loads((tmp_path / "i.json").read_text())
+def test_info_command():
+    found = json_of("info")
     assert found["packages"]["numpy"] == np.__version__ and set(found["tools"]) >= {
         "verilator",
         "iverilog",
@@ -439,9 +421,8 @@ def test_info_command(tmp_path):
 
 
 # -- RTL -------------------------------------------------------------------------------------------
-def test_verify_command(tmp_path):
-    output = run("verify", "--samples", 60, "--board", BOARD, "--json", tmp_path / "v.json")
-    found = json.loads((tmp_path / "v.json").read_text())
+def test_verify_command():
+    output, found = output_and_json("verify", "--samples", 60, "--board", BOARD)
     assert "0 mismatches" in output and found["ok"] and found["mismatches"] == 0 and found["mismatch"] is None
     assert found["training"]["samples"] == found["inference"]["samples"] == 60
     assert found["compared"]["predictions"] == found["compared"]["spike_counts"] == 120
@@ -452,14 +433,11 @@ def test_verify_command(tmp_path):
         assert found[kind]["cycles"] > found[kind]["ideal"] > 100 and found[kind]["spikes"] > 10
 
 
-def test_verify_takes_keys_of_the_network(tmp_path):
+def test_verify_takes_keys_of_the_network():
     """As the option of the same name, which changes a network that is there."""
     found = []
     for options in ((), ("--free", 9), ("--set", "phases.free=9")):
-        run(
-            "verify", "--samples", 2, "--board", BOARD, *options, "--json", tmp_path / "v.json", "--overwrite"
-        )
-        found.append(json.loads((tmp_path / "v.json").read_text())["inference"]["cycles"])
+        found.append(json_of("verify", "--samples", 2, "--board", BOARD, *options)["inference"]["cycles"])
     assert found[0] != found[1] == found[2]
 
 
@@ -467,13 +445,10 @@ def test_verify_without_feedback(tmp_path):
     """Test samples only: the network does not learn."""
     forward = network.Network.chain(64, 12, 8, 10, feedback=False)
     network.save(tmp_path / NETWORK, forward, forward.initial_weights(scale=1.5))
-    options = ("--samples", 30, "--board", BOARD, "--json", tmp_path / "v.json")
-    output = run("verify", "--network", tmp_path / NETWORK, *options)
-    found = json.loads((tmp_path / "v.json").read_text())
-    assert "0 mismatches" in output and (found["training"]["samples"], found["inference"]["samples"]) == (
-        0,
-        30,
-    )
+    options = ("--samples", 30, "--board", BOARD)
+    output, found = output_and_json("verify", "--network", tmp_path / NETWORK, *options)
+    assert "0 mismatches" in output
+    assert (found["training"]["samples"], found["inference"]["samples"]) == (0, 30)
     assert found["compared"]["rates"] == 30 * 30 and found["inference"]["spikes"] > 10
 
 
@@ -609,9 +584,7 @@ def test_a_new_command_needs_no_other_file(tmp_path, monkeypatch):
     text, out = tmp_path / "text.txt", tmp_path / "out.txt"
     text.write_text("a\nb\n")
     assert "count-lines" in run("--help") and "--overwrite" in run("count-lines", "--help")
-    written = tmp_path / "found.json"
-    run("count-lines", text, "--out", out, "--json", written)
-    found = json.loads(written.read_text())
+    found = json_of("count-lines", text, "--out", out)
     assert (
         found.items() >= {"command": "count-lines", "lines": 2, "ok": True}.items() and out.read_text() == "2"
     )

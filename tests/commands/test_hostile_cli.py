@@ -23,7 +23,6 @@ import random
 import shutil
 import signal
 import string
-import struct
 import subprocess
 import sys
 import threading
@@ -45,6 +44,8 @@ from equilif.commands.options import FileUse
 from equilif.training.settings.presets import FOLDER
 from equilif_golden import network
 from equilif_sim import verilated
+from tests.data.test_data import write_random
+from tests.hostile import spoil
 
 LIMIT = 60.0  #: time limit of a case in seconds
 SOON = 2.0  #: seconds until a long run is interrupted
@@ -56,7 +57,7 @@ class Hang(BaseException):
 
 
 @dataclass
-class Outcome:
+class CommandExit:
     """Exit of a command; ``crash``: traceback of an unexpected exception."""
 
     code: int
@@ -65,7 +66,7 @@ class Outcome:
     crash: str = ""
 
 
-def call(arguments: Sequence[str], *, limit: float = LIMIT, interrupt: float | None = None) -> Outcome:
+def call(arguments: Sequence[str], *, limit: float = LIMIT, interrupt: float | None = None) -> CommandExit:
     """Run a command in this process; send Ctrl-C after ``interrupt`` seconds."""
 
     def alarm(*_: object) -> None:
@@ -93,7 +94,7 @@ def call(arguments: Sequence[str], *, limit: float = LIMIT, interrupt: float | N
         crash = traceback.format_exc()
     finally:
         signal.signal(signal.SIGALRM, before)
-    return Outcome(code, out.getvalue(), err.getvalue(), crash)
+    return CommandExit(code, out.getvalue(), err.getvalue(), crash)
 
 
 def _print_warning(message: Any, category: type[Warning], *_: object, **__: object) -> None:
@@ -117,7 +118,7 @@ def content(folder: Path) -> dict[str, str]:
 
 def judge(
     arguments: Sequence[str], folder: Path, *, codes: Sequence[int] = (0,), interrupt: float | None = None
-) -> Outcome:
+) -> CommandExit:
     """Check the property for a case; ``codes``: exit codes of success."""
     before = content(folder)
     printed = folder / "printed.json"
@@ -327,7 +328,7 @@ def refused(p: Parameter) -> list[str]:
 
 
 @dataclass(frozen=True)
-class Case:
+class CommandCase:
     command: str
     changed: tuple[tuple[str, str | None], ...]
 
@@ -335,10 +336,10 @@ class Case:
         return " ".join([self.command, *(f"{n}={v!r}"[:40] for n, v in self.changed)])
 
 
-def every_case() -> list[Case]:
+def every_case() -> list[CommandCase]:
     """One bad value per case, for every parameter of every command."""
     return [
-        Case(command, ((p.option or p.name, value),))
+        CommandCase(command, ((p.option or p.name, value),))
         for command, found in COMMANDS.items()
         for p in found
         if p.name != "json"
@@ -346,7 +347,7 @@ def every_case() -> list[Case]:
     ]
 
 
-def some_cases() -> list[Case]:
+def some_cases() -> list[CommandCase]:
     """One case for every parameter; its values rotate."""
     some = []
     for _, group in itertools.groupby(every_case(), lambda c: (c.command, c.changed[0][0])):
@@ -355,7 +356,7 @@ def some_cases() -> list[Case]:
     return some
 
 
-def mixed_cases(n: int, seed: int) -> list[Case]:
+def mixed_cases(n: int, seed: int) -> list[CommandCase]:
     """Cases with two to four bad parameters, flags included."""
     rng = random.Random(seed)
     found = []
@@ -368,7 +369,7 @@ def mixed_cases(n: int, seed: int) -> list[Case]:
             if p.name not in ("json", "full", "everything")
         )
         if changed:
-            found.append(Case(command, changed))
+            found.append(CommandCase(command, changed))
     return found
 
 
@@ -390,22 +391,13 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ):
             done = call(line.split(), limit=300)
             assert done.code == 0 and not done.crash, f"{line}: {done.err}{done.crash}"
-    images = folder / "mnist" / "MNIST" / "raw"
-    images.mkdir(parents=True)
-    rng = np.random.default_rng(0)
-    for part, n in (("train", 20), ("t10k", 10)):
-        pixels = rng.integers(0, 256, (n, 28, 28), np.uint8)
-        (images / f"{part}-images-idx3-ubyte").write_bytes(
-            struct.pack(">4i", 0x803, n, 28, 28) + pixels.tobytes()
-        )
-        labels = np.arange(n, dtype=np.uint8) % 10
-        (images / f"{part}-labels-idx1-ubyte").write_bytes(struct.pack(">2i", 0x801, n) + labels.tobytes())
+    write_random(folder / "mnist" / "MNIST" / "raw", 28, 20, 10)
     (folder / "folder" / "within").mkdir(parents=True)
     (folder / "empty").write_bytes(b"")
     (folder / "text.txt").write_text("hello\n")
     rows = "".join(f"{k},{k % 3 - 1.5},{'xy'[k % 2]}\n" for k in range(12))
     (folder / "table.csv").write_text(f"a,b,kind\n{rows}")
-    (folder / "binary").write_bytes(rng.bytes(3000))
+    (folder / "binary").write_bytes(np.random.default_rng(0).bytes(3000))
     (folder / "picture.png").write_bytes((folder / "run" / "learning_curve.png").read_bytes())
     (folder / "half.npz").write_bytes((folder / "net.npz").read_bytes()[:-300])
     (folder / "grid.toml").write_text("hidden = [4]\nepochs = 1\nsamples = 2\nlanes = [2]\n")
@@ -479,7 +471,7 @@ def test_base_command_works(command, folder):
     assert (done.code == 2) == (command in HIDDEN), done
 
 
-def check(case: Case, folder: Path) -> None:
+def check(case: CommandCase, folder: Path) -> None:
     changed = dict(case.changed)
     line = words(case.command, {**BASES[case.command], **changed})
     long = SOON if ENDLESS & set(changed) else None
@@ -577,21 +569,7 @@ def spoil_json(path: Path, rng: random.Random) -> None:
 
 
 def spoil_bytes(path: Path, rng: random.Random) -> None:
-    """Truncate, empty, flip bits, overwrite, repeat, or replace by another kind of file."""
-    content = bytearray(path.read_bytes())
-    at = rng.randrange(len(content))
-    spoilt = (
-        lambda: content[:at],
-        lambda: b"",
-        lambda: content[:at] + bytes((content[at] ^ 1 << rng.randrange(8),)) + content[at + 1 :],
-        lambda: content[:at] + rng.randbytes(16) + content[at + 16 :],
-        lambda: content[:at] + rng.randbytes(3) + content[at:],
-        lambda: content + content,
-        lambda: rng.randbytes(500),
-        lambda: b"\x89PNG\r\n\x1a\n" + rng.randbytes(100),
-        lambda: b"hello\n",
-    )
-    path.write_bytes(bytes(rng.choice(spoilt)()))
+    path.write_bytes(spoil(path.read_bytes(), rng))
 
 
 def spoil_npz(path: Path, rng: random.Random) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 
 import numpy as np
@@ -19,7 +18,7 @@ from equilif_golden.fixed import Numerics
 from equilif_golden.kernel import Kernel
 from equilif_golden.network import Network, Population, Synapse
 from equilif_golden.schedule import Schedule
-from tests.cli import BOARD, error_of, run
+from tests.cli import BOARD, error_of, output_and_json, run
 
 X = Population("x", 5, "input")
 B = Population("b", 1, "constant")
@@ -106,7 +105,7 @@ def test_round_trip_through_nir(network, tmp_path):
     )
 
 
-def test_weights_without_metadata(tmp_path):
+def test_weights_without_metadata():
     """Without the metadata of equilif, which other tools drop."""
     network = Network.chain(6, 5, 4, 3, schedule=Schedule(leak=4))
     graph = nir.to_graph(network, random_weights(network))
@@ -161,8 +160,8 @@ def test_foreign_weights_are_rounded(tmp_path):
     rng = np.random.default_rng(1)
     layers = [library.Affine(weight=rng.normal(size=(3, 4)), bias=rng.normal(size=3)), lif()]
     library.write(tmp_path / "a.nir", graph(*layers))
-    output = run("convert", tmp_path / "a.nir", tmp_path / "a.npz", "--json", tmp_path / "a.json")
-    found = {p["name"]: p for p in json.loads((tmp_path / "a.json").read_text())["parameters"]}
+    output, rounded = output_and_json("convert", tmp_path / "a.nir", tmp_path / "a.npz")
+    found = {p["name"]: p for p in rounded["parameters"]}
     run("convert", tmp_path / "a.npz", tmp_path / "b.nir")
     after = library.read(tmp_path / "b.nir").nodes["in-n1"]
     change = np.abs(after.weight - layers[0].weight)
@@ -179,7 +178,7 @@ def test_foreign_weights_are_rounded(tmp_path):
     assert "weights n0" in output and "bias n1" in output and "leak" in output
 
 
-def test_clipped_weights_are_reported(tmp_path):
+def test_clipped_weights_are_reported():
     wide = library.Linear(weight=np.array([[9.0, -9.0, 7.0, 1.0]] * 3))
     found = nir.from_graph(graph(wide, lif()))
     assert found.moved[0].clipped == 6 and found.moved[0].largest == pytest.approx(1 + 1 / 4096)
@@ -440,8 +439,7 @@ def test_import_from_snntorch(digits, tmp_path):
     foreign = pytest.importorskip("benchmarks.interchange", exc_type=ImportError).foreign
 
     there = foreign(tmp_path / "a.nir", digits, hidden=32, epochs=5)
-    output = run("convert", tmp_path / "a.nir", tmp_path / "a.npz", "--json", tmp_path / "a.json")
-    imported = json.loads((tmp_path / "a.json").read_text())
+    output, imported = output_and_json("convert", tmp_path / "a.nir", tmp_path / "a.npz")
     assert not imported["trainable"] and 'contrast "errors"' in " ".join(output.split())
     moved = {p["name"]: p for p in imported["parameters"]}
     assert (

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import tracemalloc
 from dataclasses import replace
 from typing import Any
@@ -141,7 +140,7 @@ def test_patch_must_divide_image(patch):
     written = nir.to_graph(FORWARD, random_weights(FORWARD))
     own = json.loads(written.metadata[nir.OWN])
     written.metadata = {nir.OWN: json.dumps({**own, "patches": {"input": [patch]}})}
-    with pytest.raises(ValueError, match=f"patches of {patch}x{patch}"):
+    with pytest.raises(ValueError, match=f"'input'.*{patch}x{patch}"):
         nir.from_graph(written)
 
 
@@ -270,30 +269,30 @@ END = (FLATTENED, library.Linear(weight=np.ones((2, 3 * 4 * 4))), neurons(2))
 @pytest.mark.parametrize(
     "layers, message",
     [
-        ([conv(3, 1, 3, padding=1), neurons(3, 6, 6)], "'n0' has padding (1, 1)"),
-        ([conv(3, 1, 3, padding="same"), neurons(3, 6, 6)], "node 'n0' has padding 'same'"),
-        ([conv(3, 1, 3, (1, 2)), neurons(3, 4, 4)], "'n0': stride"),
-        ([conv(3, 1, 3, weight=np.ones((3, 1, 3, 2))), neurons(3, 4, 4)], "shape (3, 1, 3, 2)"),
-        ([conv(3, 2, 3), neurons(3, 4, 4)], "2 channels, 3x3"),
-        ([conv(3, 1, 7), neurons(3, 1, 1)], "1 channels of 6x6"),
-        ([conv(3, 1, 3, 2), neurons(3, 2, 2)], "3x3 in steps of 2"),
-        ([conv(3, 1, 2), pool(2), neurons(3, 2, 2)], "a kernel of 3x3"),
-        ([conv(3, 1, 3, groups=2), neurons(3, 4, 4)], "'n0': 3 channels"),
-        ([conv(3, 1, 3, bias=np.ones(2)), neurons(3, 4, 4)], "has 2 biases"),
+        ([conv(3, 1, 3, padding=1), neurons(3, 6, 6)], r"'n0'.*padding \(1, 1\)"),
+        ([conv(3, 1, 3, padding="same"), neurons(3, 6, 6)], "'n0'.*padding 'same'"),
+        ([conv(3, 1, 3, (1, 2)), neurons(3, 4, 4)], "'n0'.*stride"),
+        ([conv(3, 1, 3, weight=np.ones((3, 1, 3, 2))), neurons(3, 4, 4)], r"'n0'.*\(3, 1, 3, 2\)"),
+        ([conv(3, 2, 3), neurons(3, 4, 4)], "'n0'.*2 channels.*3x3"),
+        ([conv(3, 1, 7), neurons(3, 1, 1)], "'n0'.*7x7.*1 channels.*6x6"),
+        ([conv(3, 1, 3, 2), neurons(3, 2, 2)], "'n0'.*3x3.*2.*6x6"),
+        ([conv(3, 1, 2), pool(2), neurons(3, 2, 2)], "'n1'.*3x3"),
+        ([conv(3, 1, 3, groups=2), neurons(3, 4, 4)], "'n0'.*3 channels"),
+        ([conv(3, 1, 3, bias=np.ones(2)), neurons(3, 4, 4)], "'n0'.*2 biases"),
         (
             [conv(3, 1, 3), neurons(3, 4, 4, v_threshold=RNG.uniform(1, 2, (3, 4, 4)))],
-            "node 'n1': the positions",
+            "'n1'.*v_threshold",
         ),
-        ([conv(3, 1, 3), neurons(5)], "parameters for 5"),
+        ([conv(3, 1, 3), neurons(5)], "'n1'.*5 neurons.*48"),
         (
             [library.Linear(weight=np.ones((36, 36))), neurons(36), conv(3, 1, 3), neurons(3, 4, 4)],
-            "node 'n2' needs",
+            "'n2'",
         ),
-        ([pool(2, kernel_size=1.5), neurons(1, 3, 3)], "'n0': kernel_size"),
+        ([pool(2, kernel_size=1.5), neurons(1, 3, 3)], "'n0'.*kernel_size"),
     ],
 )
 def test_unsupported_kernels(layers, message):
-    with pytest.raises(ValueError, match=re.escape(message)) as e:
+    with pytest.raises(ValueError, match=message) as e:
         nir.from_graph(graph((1, 6, 6), *layers, *END))
     assert "\n" not in str(e.value)
 
@@ -309,7 +308,7 @@ def test_unsupported_kernels(layers, message):
     ],
 )
 def test_claimed_sizes_allocate_nothing(image, layers):
-    message = r"would take [\d,]+ numbers|makes [\d,]+ neurons, at most"
+    message = r"'(n\d|in)'.*[\d,]+ (numbers|neurons)"
     tracemalloc.start()
     try:
         with pytest.raises(ValueError, match=message):

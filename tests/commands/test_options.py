@@ -80,16 +80,18 @@ def test_option_groups():
 
 
 @dataclass(frozen=True)
-class Size:
+class SampleOptions:
     a: Annotated[int, typer.Option()] = 2
     b: Annotated[str | None, typer.Option()] = None
 
 
 def test_options_of_a_dataclass():
-    def command(size: Annotated[Size, fields_of(Size)] = Size(), y: int = 3) -> object:
+    def command(
+        size: Annotated[SampleOptions, fields_of(SampleOptions)] = SampleOptions(), y: int = 3
+    ) -> object:
         return size, y
 
     run = expanded(command)
     defaults = {p.name: p.default for p in inspect.signature(run).parameters.values()}
     assert defaults == {"a": 2, "b": None, "y": 3}
-    assert run(a=5, b=None, y=4) == (Size(5), 4)
+    assert run(a=5, b=None, y=4) == (SampleOptions(5), 4)

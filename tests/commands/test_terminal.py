@@ -25,6 +25,7 @@ from equilif.show import console
 from equilif.show import hardware as show_hardware
 from equilif.training.storage.records import save_network
 from equilif_golden import network
+from tests.programs import program, python
 
 EQUILIF = (sys.executable, "-m", "equilif")
 ROOT = Path(__file__).parents[2]
@@ -91,8 +92,7 @@ def test_json_to_file_of_standard_output(tmp_path):
 
 def test_json_to_process_substitution(tmp_path):
     command = f"{sys.executable} -m equilif boards --json >(cat > {tmp_path}/got); wait"
-    done = subprocess.run(["bash", "-c", command], capture_output=True, timeout=120)
-    assert done.returncode == 0, done.stderr
+    program("bash", "-c", command)
     deadline = time.monotonic() + 20
     while not (tmp_path / "got").exists() or not (tmp_path / "got").stat().st_size:
         assert time.monotonic() < deadline
@@ -201,7 +201,7 @@ def test_brackets_in_messages(capsys):
 def test_broken_pipe():
     # away before the first word: a reader that takes a line may leave when all has been written
     command = f"{{ sleep 0.5; {sys.executable} -m equilif boards; }} | true; echo ${{PIPESTATUS[0]}}"
-    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=120)
+    done = program("bash", "-c", command)
     assert done.stdout == "141\n" and done.stderr == ""
 
 
@@ -215,8 +215,7 @@ def test_full_disk_at_standard_output():
 @pytest.mark.parametrize("descriptors", [">&-", "2>&-", ">&- 2>&-", "<&-"])
 def test_closed_descriptors(descriptors, tmp_path):
     command = f"{sys.executable} -m equilif boards --json {tmp_path}/b.json {descriptors}"
-    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
+    program("bash", "-c", command)
     assert json.loads((tmp_path / "b.json").read_bytes())["command"] == "boards"
 
 
@@ -230,8 +229,7 @@ def test_interrupt_during_class_creation():
         "m._command = lambda: type('Made', (), {'x': Attribute()})\n"
         "m.main()\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.returncode == 130 and done.stderr == "error: interrupted\n"
+    assert python(code, status=130).stderr == "error: interrupted\n"
 
 
 @pytest.mark.sampled(3)
@@ -270,8 +268,7 @@ def command():
 program._command = command
 program.main()
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=50)
-    assert done.stderr == "error: interrupted\n" and done.returncode == 130
+    assert python(code, status=130).stderr == "error: interrupted\n"
 
 
 def test_interrupt_waits_for_an_import(tmp_path):
@@ -292,22 +289,14 @@ def command():
 program._command = command
 program.main()
 """
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        timeout=50,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])},
-    )
-    assert done.stdout == "imported\n"
-    assert done.stderr == "error: interrupted\n" and done.returncode == 130
+    done = python(code, status=130, PYTHONPATH=os.pathsep.join([str(tmp_path), *sys.path]))
+    assert (done.stdout, done.stderr) == ("imported\n", "error: interrupted\n")
 
 
 def test_missing_typer():
     code = "import sys; sys.modules['typer'] = None; from equilif.__main__ import main; main()"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.returncode == 2
-    assert done.stderr == f"error: typer is not installed: pip install -e '{ROOT}[cli]'\n"
+    error = python(code, status=2).stderr
+    assert error == f"error: typer is not installed: pip install -e '{ROOT}[cli]'\n"
 
 
 # -- reasons ---------------------------------------------------------------------------------------

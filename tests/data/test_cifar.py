@@ -17,7 +17,8 @@ from equilif.data.sets import images
 from equilif.training.storage.history import read_history
 from equilif_golden import network as networks
 from equilif_golden.network import Input
-from tests.cli import exit_code as run
+from tests.cli import refused
+from tests.cli import run_line as run
 from tests.data.test_sequences import tar
 
 EACH = 4  #: images per batch
@@ -181,7 +182,7 @@ def test_pickles_are_refused(packed, tmp_path):
         place.write_bytes(tar(**{f"cifar-10-batches-py/{p.name}": p.read_bytes() for p in folder.iterdir()}))
     data = place if packed else tmp_path
     for load in (lambda: images.load("cifar10", data), lambda: own.load(place)):
-        with pytest.raises(ValueError, match="CIFAR-10 for Python") as e:
+        with pytest.raises(ValueError, match="CIFAR-10.*Python.*cifar-10-binary.tar.gz") as e:
             load()
         assert "kriz/cifar-10-binary.tar.gz" in str(e.value)
     assert not (folder / "trapped").exists()
@@ -190,9 +191,9 @@ def test_pickles_are_refused(packed, tmp_path):
 @pytest.mark.parametrize(
     "name, message",
     [
-        ("data_batch_1.mat", "is CIFAR-10 for Matlab"),
-        ("meta", "is CIFAR-100 for Python"),
-        ("meta.mat", "is CIFAR-100 for Matlab"),
+        ("data_batch_1.mat", "CIFAR-10 .*Matlab.*cifar-10-binary.tar.gz"),
+        ("meta", "CIFAR-100 .*Python.*cifar-100-binary.tar.gz"),
+        ("meta.mat", "CIFAR-100 .*Matlab.*cifar-100-binary.tar.gz"),
     ],
 )
 def test_versions_for_other_languages(name, message, tmp_path):
@@ -226,25 +227,22 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_train_evaluate_resume(folder, capsys):
+def test_train_evaluate_resume(folder):
     write_folder(folder / "data/cifar-10-batches-bin")
     options = (
         "--set phases.free=8 --set phases.nudged=4 --set phases.window=4 --set learning.random_shift=0.5"
     )
-    assert run(f"train cifar10 --hidden 12 --epochs 1 {options} --out run --json output.json") == 0
+    run(f"train cifar10 --hidden 12 --epochs 1 {options} --out run --json output.json")
     network = networks.load("run/network.npz")[0]
     assert [p.size for p in network.populations] == [3072, 1, 12, 10]
     assert network.numerics.accumulator_width == 28  # 3,083 rows
-    assert run("train --resume --epochs 2 --out run") == 0
+    run("train --resume --epochs 2 --out run")
     assert len(read_history(Path("run/history.json")).epochs) == 2
-    assert run("evaluate run/network.npz") == 0
-    assert (
-        run("init cifar10 --out net.toml") == 0
-        and run("train cifar10 --config net.toml --epochs 1 --out b") == 0
-    )
-    capsys.readouterr()
-    assert run("train cifar10 --data nowhere --out c") == 2
-    assert "no cifar-10-batches-bin" in capsys.readouterr().err and not Path("c").exists()
+    run("evaluate run/network.npz")
+    run("init cifar10 --out net.toml")
+    run("train cifar10 --config net.toml --epochs 1 --out b")
+    error = refused("train cifar10 --data nowhere --out c")
+    assert "no cifar-10-batches-bin" in error and not Path("c").exists()
 
 
 def test_rate_trained_convolutions_spike(folder):
@@ -253,10 +251,10 @@ def test_rate_trained_convolutions_spike(folder):
     options = (
         "--hidden conv:4 --hidden conv:6 --epochs 1 --set rates.batch_size=8 --set rates.random_shift=0.5"
     )
-    assert run(f"train-rates cifar10 {options} --out run") == 0
+    run(f"train-rates cifar10 {options} --out run")
     network = networks.load("run/network.npz")[0]
     assert [p.shape for p in network.maps] == [(16, 16, 12), (14, 14, 4), (5, 5, 6)]
-    assert run("evaluate run/network.npz --json output.json") == 0
+    run("evaluate run/network.npz --json output.json")
     assert json.loads(Path("output.json").read_text())["samples"] == EACH
 
 
@@ -264,20 +262,21 @@ def test_trained_convolutions_through_nir(folder):
     pytest.importorskip("nir", exc_type=ImportError)
     write_folder(folder / "data/cifar-10-batches-bin")
     options = "--epochs 1 --set learning.random_shift=0.5"
-    assert run(f"train cifar10 --hidden conv:4 --hidden conv:6 {options} --out run") == 0
+    run(f"train cifar10 --hidden conv:4 --hidden conv:6 {options} --out run")
     network, weights = networks.load("run/network.npz")
     assert [p.shape for p in network.maps] == [(16, 16, 12), (14, 14, 4), (5, 5, 6)]
     before = network.initial_weights(0, bias=0.1)
     assert all((weights[s.name] != before[s.name]).any() for s in network.synapses)
-    assert run("convert run/network.npz there.nir") == 0 and run("convert there.nir back.npz") == 0
+    run("convert run/network.npz there.nir")
+    run("convert there.nir back.npz")
     again, same = networks.load("back.npz")
     assert again == network and all((same[name] == w).all() for name, w in weights.items())
 
 
-def test_inspect_colour_images(folder, capsys):
+def test_inspect_colour_images(folder):
     image = pytest.importorskip("matplotlib.image")
     write_archive(folder / "cifar-10-binary.tar.gz")
-    assert run("inspect cifar-10-binary.tar.gz --out pictures --json output.json") == 0
+    run("inspect cifar-10-binary.tar.gz --out pictures --json output.json")
     report = json.loads(Path("output.json").read_text())
     assert (report["format"], report["shape"], report["inputs"]) == ("cifar", [32, 32, 3], 3072)
     assert report["classes"]["frog"] == {"training": 2, "test": 0} and report["scaling"] == "bytes"

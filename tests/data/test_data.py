@@ -18,12 +18,21 @@ def encode(array: np.ndarray) -> bytes:
     return b"\0\0\x08" + bytes([array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape) + array.tobytes()
 
 
-def write_set(folder, images=IMAGES, labels=LABELS, suffix=""):
+def write_set(folder, images=IMAGES, labels=LABELS, suffix="", parts=tuple(data.IDX_FILES)):
     folder.mkdir(parents=True, exist_ok=True)
-    for image_file, label_file in data.IDX_FILES.values():
-        for stem, array in ((image_file, images), (label_file, labels)):
+    for part in parts:
+        for stem, array in zip(data.IDX_FILES[part], (images, labels), strict=True):
             raw = encode(array)
             (folder / f"{stem}{suffix}").write_bytes(gzip.compress(raw, mtime=0) if suffix else raw)
+    return folder
+
+
+def write_random(folder, size, train, test, seed=0, classes=10):
+    """Sets of random images, with so many of training and of test."""
+    rng = np.random.default_rng(seed)
+    for part, n in (("train", train), ("test", test)):
+        x = rng.integers(0, 256, (n, size, size), np.uint8)
+        write_set(folder, x, (np.arange(n) % classes).astype(np.uint8), parts=[part])
     return folder
 
 

@@ -25,51 +25,51 @@ TOKENS = TokenRows(
 TEXT = DataSet("text", EMPTY, Y, EMPTY, Y, TOKENS, TOKENS, words=tuple("abcde"))
 
 WRONG = {
-    "part of 1": ({"x_train": X / 255}, r"'small': training inputs must be integers.*np\.rint\(255 \* x\)"),
-    "NaN": ({"x_test": np.full((2, 6), np.nan)}, "test inputs.*nan"),
-    "objects": ({"x_train": X.astype(object)}, "training inputs must be integers"),
+    "part of 1": ({"x_train": X / 255}, r"training inputs.*0\.\.255.*np\.rint\(255 \* x\)"),
+    "NaN": ({"x_test": np.full((2, 6), np.nan)}, "test.*nan"),
+    "objects": ({"x_train": X.astype(object)}, r"training.*0\.\.255"),
     "other width": ({"x_train": X.astype(np.int64)}, "uint8"),
     "above 255": ({"x_train": X.astype(np.int64) + 250}, r"0\.\.255"),
-    "a list": ({"x_train": X.tolist()}, "uint8 array"),
+    "a list": ({"x_train": X.tolist()}, "uint8"),
     "images": ({"x_train": X.reshape(4, 2, 3)}, r"shape \(samples, features\)"),
-    "no sample": ({"x_test": X[:0], "y_test": Y[:0]}, "there is no test sample"),
-    "no features": ({"x_train": X[:, :0], "x_test": X[:2, :0]}, "neither inputs nor tokens"),
-    "features differ": ({"x_test": X[:2, :5]}, "6 inputs, test samples 5"),
-    "labels in parts": ({"y_train": Y + 0.9}, "training labels must be integers"),
-    "true and false": ({"y_train": Y > 0}, "training labels must be integers"),
-    "negative labels": ({"y_train": Y - 1}, "training labels must lie in 0"),
-    "huge labels": ({"y_train": Y << 40}, "training labels must lie in 0"),
-    "labels in a column": ({"y_train": Y[:, None]}, r"training labels .* not \(4, 1\)"),
-    "too few labels": ({"y_test": Y[:1]}, r"test labels .* not \(1,\)"),
+    "no sample": ({"x_test": X[:0], "y_test": Y[:0]}, "test"),
+    "no features": ({"x_train": X[:, :0], "x_test": X[:2, :0]}, "inputs.*tokens"),
+    "features differ": ({"x_test": X[:2, :5]}, "training.*6.*test.*5"),
+    "labels in parts": ({"y_train": Y + 0.9}, "training labels.*float64"),
+    "true and false": ({"y_train": Y > 0}, "training labels.*integers"),
+    "negative labels": ({"y_train": Y - 1}, r"training labels.*-1\.\.1"),
+    "huge labels": ({"y_train": Y << 40}, r"training labels.*0\.\.1048575"),
+    "labels in a column": ({"y_train": Y[:, None]}, r"training labels.*\(4, 1\)"),
+    "too few labels": ({"y_test": Y[:1]}, r"test labels.*\(1,\)"),
     "one class": ({"y_train": Y * 0}, "class"),
-    "a class that was not trained": ({"y_test": Y[:2] + 2}, "classes up to 3, training samples up to 2"),
-    "shape of other images": ({"shape": (2, 2)}, r"of 6 inputs, not \(2, 2\)"),
-    "shape of one dimension": ({"shape": (6,)}, r"must be \(height, width\)"),
-    "tokens of one part": ({"tokens_train": TOKENS}, "one part has tokens"),
+    "a class that was not trained": ({"y_test": Y[:2] + 2}, "test.*3.*training.*2"),
+    "shape of other images": ({"shape": (2, 2)}, r"shape.*6 inputs.*\(2, 2\)"),
+    "shape of one dimension": ({"shape": (6,)}, r"shape.*\(6,\)"),
+    "tokens of one part": ({"tokens_train": TOKENS}, "tokens"),
 }
 WRONG_TOKENS = {
     "offsets that fall": (TOKENS._replace(off=np.array([0, 3, 2, 3, 4])), "offsets"),
     "offsets beyond": (TOKENS._replace(off=np.array([0, 2, 3, 3, 10**9])), "offsets"),
-    "rows beyond": (TOKENS._replace(rows=np.array([0, 1, 2, 5])), r"token rows must lie in 0\.\.4"),
-    "table of reals": (TOKENS._replace(table=TOKENS.table / 2), "patterns must be integers"),
+    "rows beyond": (TOKENS._replace(rows=np.array([0, 1, 2, 5])), r"rows.*0\.\.4"),
+    "table of reals": (TOKENS._replace(table=TOKENS.table / 2), "patterns.*integers"),
     "table of one dimension": (TOKENS._replace(table=TOKENS.table[:, 0]), "patterns"),
-    "samples": (TOKENS._replace(off=np.array([0, 4])), "tokens are of 1 samples"),
-    "width": (TOKENS._replace(table=TOKENS.table[:, :1]), "width 1, test tokens 2"),
-    "words": (TOKENS._replace(table=TOKENS.table[:4]), "5 words do not name 4 rows"),
+    "samples": (TOKENS._replace(off=np.array([0, 4])), "training tokens.*1 samples"),
+    "width": (TOKENS._replace(table=TOKENS.table[:, :1]), "training tokens.*1.*test tokens.*2"),
+    "words": (TOKENS._replace(table=TOKENS.table[:4]), "5 words.*4 rows"),
 }
 
 
 @pytest.mark.parametrize("case", WRONG)
 def test_invalid_data_set(case):
     change, message = WRONG[case]
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=f"'small': .*{message}"):
         replace(SET, **change)
 
 
 @pytest.mark.parametrize("case", WRONG_TOKENS)
 def test_mismatched_tokens(case):
     tokens, message = WRONG_TOKENS[case]
-    with pytest.raises(ValueError, match=f"data set 'text': .*{message}"):
+    with pytest.raises(ValueError, match=f"'text': .*{message}"):
         replace(TEXT, tokens_train=tokens)
 
 

@@ -58,7 +58,7 @@ VOWELS = "aeon/datasets/data/JapaneseVowels/JapaneseVowels_{}.ts"
 
 
 @dataclass(frozen=True)
-class Kind:
+class DataKind:
     """A kind of file: writer of a folder with a valid one, file name, reader of the folder."""
 
     write: Callable[[Path], object]
@@ -122,37 +122,39 @@ def vectors(folder: Path) -> object:
 
 
 KINDS = {
-    "idx": Kind(write_set, IDX, lambda f: images.load("mnist", f)),
-    "idx.gz": Kind(lambda f: write_set(f, suffix=".gz"), f"{IDX}.gz", lambda f: images.load("mnist", f)),
-    "fsdd": Kind(
+    "idx": DataKind(write_set, IDX, lambda f: images.load("mnist", f)),
+    "idx.gz": DataKind(lambda f: write_set(f, suffix=".gz"), f"{IDX}.gz", lambda f: images.load("mnist", f)),
+    "fsdd": DataKind(
         lambda f: write_mels(f / "fsdd.npz"), "fsdd.npz", lambda f: sequences.load("spoken", f, n_pos=2)
     ),
-    "wav": Kind(write_recordings, "0_ann_5.wav", lambda f: sequences.load("spoken", f)),
-    "imdb": Kind(write_numbers, "imdb.npz", lambda f: sequences.load("imdb", f)),
-    "glove.npz": Kind(write_quantised, "glove.npz", vectors),
-    "glove.txt": Kind(lambda f: write_vectors(f, "glove.txt"), "glove.txt", vectors, binary=False),
-    "vec.gz": Kind(lambda f: write_vectors(f, "a.vec.gz"), "a.vec.gz", vectors),
-    "sdist": Kind(
+    "wav": DataKind(write_recordings, "0_ann_5.wav", lambda f: sequences.load("spoken", f)),
+    "imdb": DataKind(write_numbers, "imdb.npz", lambda f: sequences.load("imdb", f)),
+    "glove.npz": DataKind(write_quantised, "glove.npz", vectors),
+    "glove.txt": DataKind(lambda f: write_vectors(f, "glove.txt"), "glove.txt", vectors, binary=False),
+    "vec.gz": DataKind(lambda f: write_vectors(f, "a.vec.gz"), "a.vec.gz", vectors),
+    "sdist": DataKind(
         lambda f: write_snippets(f, "vaderSentiment-3.3.2.tar.gz", VADER),
         "vaderSentiment-3.3.2.tar.gz",
         lambda f: sequences.load("snippets", f),
     ),
-    "snippets": Kind(
+    "snippets": DataKind(
         lambda f: write_snippets(f, movies.SNIPPETS, RATED),
         movies.SNIPPETS,
         lambda f: sequences.load("snippets", f),
         binary=False,
     ),
-    "sst2": Kind(
+    "sst2": DataKind(
         lambda f: write_sst2(f, "train.tsv"), "train.tsv", lambda f: sequences.load("sst2", f), binary=False
     ),
-    "sst2.gz": Kind(
+    "sst2.gz": DataKind(
         lambda f: write_sst2(f, "train.tsv.gz"), "train.tsv.gz", lambda f: sequences.load("sst2", f)
     ),
-    "ts": Kind(write_ts, "JapaneseVowels_TRAIN.ts", lambda f: sequences.load("vowels", f), binary=False),
-    "wheel": Kind(write_wheel, WHEEL, lambda f: sequences.load("vowels", f)),
-    "nir": Kind(write_nir, "a.nir", load_nir),
-    "cifar": Kind(lambda f: write_archive(f / TEN.archive), TEN.archive, lambda f: images.load("cifar10", f)),
+    "ts": DataKind(write_ts, "JapaneseVowels_TRAIN.ts", lambda f: sequences.load("vowels", f), binary=False),
+    "wheel": DataKind(write_wheel, WHEEL, lambda f: sequences.load("vowels", f)),
+    "nir": DataKind(write_nir, "a.nir", load_nir),
+    "cifar": DataKind(
+        lambda f: write_archive(f / TEN.archive), TEN.archive, lambda f: images.load("cifar10", f)
+    ),
 }
 DAMAGES: dict[str, Callable[[bytes], bytes]] = {
     "empty": lambda raw: b"",
@@ -169,7 +171,7 @@ CUTS: dict[str, Callable[[bytes], bytes]] = {
 
 
 @pytest.fixture
-def kind(request: pytest.FixtureRequest, tmp_path: Path) -> Kind:
+def kind(request: pytest.FixtureRequest, tmp_path: Path) -> DataKind:
     if request.param == "nir":
         pytest.importorskip("nir", exc_type=ImportError)
     found = KINDS[request.param]
@@ -545,14 +547,6 @@ def test_digits_need_no_folder(tmp_path):
         images.load("digits", tmp_path)
 
 
-def test_named_folder_before_package(tmp_path, monkeypatch):
-    write_ts(tmp_path / "site/aeon/datasets/data/JapaneseVowels")
-    (tmp_path / "site/aeon/__init__.py").write_text("")
-    monkeypatch.syspath_prepend(tmp_path / "site")
-    with pytest.raises(ValueError, match="no JapaneseVowels_TRAIN.ts .*nowhere"):
-        sequences.load("vowels", tmp_path / "nowhere")
-
-
 def test_paths_as_strings(tmp_path):
     write_set(tmp_path / "idx")
     assert len(images.load("mnist", str(tmp_path / "idx")).x_train) == 3
@@ -598,9 +592,9 @@ def test_meaningless_options(name, options, message, tmp_path):
 def test_sample_indices():
     r = sequences.Ragged.of([[1], [2, 3], [4]], [0, 1, 0])
     for wrong in ([0.5], [True, False, True], [3], [-1]):
-        with pytest.raises(ValueError, match="indices must"):
+        with pytest.raises(ValueError, match=r"indices.*0\.\.2"):
             r.take(wrong)
-    with pytest.raises(ValueError, match="row numbers"):
+    with pytest.raises(ValueError, match="numbers.*float64"):
         sequences.Ragged.of([[0.5]], [0])
     with pytest.raises(ValueError, match="labels.*integers"):
         sequences.Ragged.of([[0]], [0.9])

@@ -30,7 +30,8 @@ from equilif.training.storage.history import read_history
 from equilif.training.storage.records import read_identity
 from equilif_golden import network as networks
 from equilif_golden.engine.compiler import engine_for
-from tests.cli import exit_code as run
+from tests.cli import json_of, refused
+from tests.cli import run_line as run
 from tests.networks import PHASES
 
 Image = pytest.importorskip("PIL.Image")
@@ -47,13 +48,9 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-def json_output(line: str, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+def json_output(line: str) -> dict[str, Any]:
     """JSON output of a successful command."""
-    capsys.readouterr()
-    code = run(line, "--json", "output.json")
-    assert code == 0, capsys.readouterr().err
-    found: dict[str, Any] = json.loads(Path("output.json").read_text())
-    Path("output.json").unlink()
+    found: dict[str, Any] = json_of(*line.split())
     return found
 
 
@@ -285,22 +282,22 @@ FORMATS: dict[str, tuple[Callable[[], str], str]] = {
 # -- from file to trained network ------------------------------------------------------------------
 @pytest.mark.sampled(12)
 @pytest.mark.parametrize("name", FORMATS)
-def test_train_and_evaluate(name, capsys):
+def test_train_and_evaluate(name):
     make, options = FORMATS[name]
-    train_and_evaluate(make(), options, capsys)
+    train_and_evaluate(make(), options)
 
 
-def train_and_evaluate(path, options, capsys):
-    seen = json_output(f"inspect {path} {options}", capsys)
+def train_and_evaluate(path, options):
+    seen = json_output(f"inspect {path} {options}")
     epochs = 20 if "data.attention" in options else 8
-    trained = json_output(f"train {path} {options} --hidden 16 --epochs {epochs} --out run", capsys)
+    trained = json_output(f"train {path} {options} --hidden 16 --epochs {epochs} --out run")
     assert trained["accuracy"] > 0.7, "the classes are easy to tell apart"
     assert trained["data_digest"] == seen["digest"] == trained["about"]["digest"]
     assert seen["training"] + seen["test"] == sum(c["training"] + c["test"] for c in seen["classes"].values())
     network, _ = networks.load("run/network.npz")
     assert network.n_inputs == seen["inputs"] and network.n_outputs == len(seen["classes"]) in (2, 3)
     for again in ("", path):
-        found = json_output(f"evaluate run/network.npz {again}", capsys)
+        found = json_output(f"evaluate run/network.npz {again}")
         assert found["accuracy"] == trained["accuracy"] and found["samples"] == seen["test"]
         assert found["labels"] == list(seen["classes"])
 
@@ -322,7 +319,7 @@ class JsonLines:
         )
 
 
-def test_a_new_format_needs_no_other_file(monkeypatch, capsys):
+def test_a_new_format_needs_no_other_file(monkeypatch):
     """See docs/how_to/add_a_data_format.md."""
     module = types.ModuleType("equilif.data.formats.jsonl")
     module.JsonLines = JsonLines
@@ -331,48 +328,44 @@ def test_a_new_format_needs_no_other_file(monkeypatch, capsys):
     x, y = blobs()
     lines = [json.dumps({"x": r, "y": CLASSES[k]}) for r, k in zip(x.tolist(), y, strict=True)]
     Path("t.jsonl").write_text("\n".join(lines))
-    train_and_evaluate("t.jsonl", "", capsys)
-    assert run("inspect t.unknown") == 2 and "no t.unknown" in capsys.readouterr().err
+    train_and_evaluate("t.jsonl", "")
+    assert "no t.unknown" in refused("inspect t.unknown")
     Path("t.unknown").touch()
-    assert run("inspect t.unknown") == 2 and JsonLines.what in capsys.readouterr().err
+    assert JsonLines.what in refused("inspect t.unknown")
 
 
-def test_class_names_in_confusion_matrix(capsys):
+def test_class_names_in_confusion_matrix():
     run(f"train {table()} --label kind --hidden 8 --epochs 1 --out run")
-    capsys.readouterr()
-    assert run("evaluate run/network.npz") == 0
-    printed = capsys.readouterr().out
+    printed = run("evaluate run/network.npz")
     assert all(name in printed for name in CLASSES)
 
 
-def test_second_file_is_test_set(capsys):
+def test_second_file_is_test_set():
     table("more.csv", seed=1)
     found = json_output(
-        f"train {table()} --set data.test=more.csv --label kind --hidden 8 --epochs 3 --out run", capsys
+        f"train {table()} --set data.test=more.csv --label kind --hidden 8 --epochs 3 --out run"
     )
     history = read_history(Path("run/history.json"))
     assert history.about is not None and history.about.test == str(Path("more.csv").resolve())
     assert history.about.test_fraction is None
-    assert json_output("evaluate run/network.npz", capsys)["samples"] == 60
-    assert json_output("evaluate run/network.npz more.csv", capsys)["accuracy"] == found["accuracy"]
+    assert json_output("evaluate run/network.npz")["samples"] == 60
+    assert json_output("evaluate run/network.npz more.csv")["accuracy"] == found["accuracy"]
 
 
-def test_column_order(capsys):
+def test_column_order():
     run(f"train {table()} --label kind --hidden 8 --epochs 3 --out run")
     with Path("t.csv").open(newline="") as f:
         rows = [[r["kind"], r["d"], r["c"], r["b"], r["a"]] for r in csv.DictReader(f)]
     write_table("turned.csv", ["kind", "d", "c", "b", "a"], rows)
     shutil.copy("t.csv", "same.csv")
     write_table("all.csv", ["kind", "d", "c", "b", "a"], rows[:59])
-    assert json_output("evaluate run/network.npz same.csv", capsys)["samples"] == 12, (
-        "the data of its training"
-    )
-    turned = json_output("evaluate run/network.npz turned.csv", capsys)
-    assert turned == {**json_output("evaluate run/network.npz t.csv", capsys)}
-    assert json_output("evaluate run/network.npz all.csv", capsys)["samples"] == 59
+    assert json_output("evaluate run/network.npz same.csv")["samples"] == 12, "the data of its training"
+    turned = json_output("evaluate run/network.npz turned.csv")
+    assert turned == {**json_output("evaluate run/network.npz t.csv")}
+    assert json_output("evaluate run/network.npz all.csv")["samples"] == 59
 
 
-def test_evaluation_keeps_scaling(capsys):
+def test_evaluation_keeps_scaling():
     """A file of one class and another range uses the scaling of the training set and reports clipping."""
     run(f"train {table()} --label kind --hidden 8 --epochs 3 --out run")
     about = read_identity(Path("run/network.npz"))
@@ -382,31 +375,28 @@ def test_evaluation_keeps_scaling(capsys):
     seen = own.samples(about, Path("other.csv"))
     assert seen.clipped == 1 and seen.x[1, 0] == 255
     assert (seen.x == about.scaling.apply(x, "x").x).all()
-    assert json_output("evaluate run/network.npz other.csv", capsys)["samples"] == 2
+    assert json_output("evaluate run/network.npz other.csv")["samples"] == 2
 
 
-def test_resume_after_file_moved(capsys):
-    whole = json_output(f"train {table()} --label kind --hidden 8 --epochs 2 --out whole", capsys)
-    json_output("train t.csv --label kind --hidden 8 --epochs 2 --out run", capsys)
+def test_resume_after_file_moved():
+    whole = json_output(f"train {table()} --label kind --hidden 8 --epochs 2 --out whole")
+    json_output("train t.csv --label kind --hidden 8 --epochs 2 --out run")
     Path("t.csv").rename("moved.csv")
-    assert run("train --resume --out run --epochs 3") == 2
-    assert "give the path" in capsys.readouterr().err
+    assert "give the path" in refused("train --resume --out run --epochs 3")
     table("other.csv", seed=2)
-    assert run("train other.csv --resume --out run --epochs 3") == 2
-    assert "other.csv" in capsys.readouterr().err
-    longer = json_output("train moved.csv --resume --out run --epochs 3", capsys)
+    assert "other.csv" in refused("train other.csv --resume --out run --epochs 3")
+    longer = json_output("train moved.csv --resume --out run --epochs 3")
     assert longer["data"] == "t.csv" and len(longer["epochs"]) == 3
     assert [e["weights"] for e in longer["epochs"][:2]] == [e["weights"] for e in whole["epochs"]]
     assert longer["about"]["path"] == str(Path("moved.csv").resolve())
 
 
-def test_training_options_on_own_data(capsys):
+def test_training_options_on_own_data():
     phases = PHASES | {"contrast": "phases"}  # the contrast of errors has no nudged phases
     found = json_output(
         f"train {images()} --hidden 8 --hidden 6 --epochs 1 --set learning.learning_rate=0.03 "
         "--set learning.decay=0.5 --set learning.random_shift=0.5 "
         f"{' '.join(f'--set phases.{name}={value}' for name, value in phases.items())} --seed 3 --out run",
-        capsys,
     )
     assert (
         found["preset"]["learning"]["random_shift"] == 0.5
@@ -415,7 +405,7 @@ def test_training_options_on_own_data(capsys):
     )
 
 
-def test_verify_on_own_data(monkeypatch, capsys):
+def test_verify_on_own_data(monkeypatch):
     pytest.importorskip("equilif.hardware.verify")
     seen = []
 
@@ -424,57 +414,52 @@ def test_verify_on_own_data(monkeypatch, capsys):
         raise ValueError("seen")
 
     monkeypatch.setattr("equilif.show.hardware.compare", stop)
-    assert run(f"verify {table()} --label kind --samples 2") == 2
+    refused(f"verify {table()} --label kind --samples 2")
     network, data = seen[0]
     assert network.n_inputs == 4 and data.about.labels == CLASSES
     run("train t.csv --label kind --hidden 8 --epochs 1 --out run")
-    assert run("verify t.csv --label kind --network run/network.npz") == 2
+    refused("verify t.csv --label kind --network run/network.npz")
     assert seen[1][0].shape(seen[1][0].synapses[0]) != network.shape(network.synapses[0])
-    capsys.readouterr()
-    assert run("verify t.csv --label kind --set data.test_fraction=0.5 --network run/network.npz") == 2
-    assert "in another split" in capsys.readouterr().err and len(seen) == 2
+    error = refused("verify t.csv --label kind --set data.test_fraction=0.5 --network run/network.npz")
+    assert "in another split" in error and len(seen) == 2
 
 
 @pytest.mark.long
 def test_rtl_and_golden_model_agree_on_own_data():
     pytest.importorskip("equilif.hardware.verify")
-    assert run(f"verify {table()} --label kind --samples 5") == 0
+    run(f"verify {table()} --label kind --samples 5")
 
 
-def test_rate_training_on_own_data(capsys):
+def test_rate_training_on_own_data():
     pytest.importorskip("torch")
     line = "train-rates t.csv --label kind --hidden 8 --epochs"
     table()
-    trained = json_output(f"{line} 3 --out whole", capsys)
-    json_output(f"{line} 2 --out run", capsys)
-    deployed = json_output("deploy run --samples 4 --steps 4", capsys)
+    trained = json_output(f"{line} 3 --out whole")
+    json_output(f"{line} 2 --out run")
+    deployed = json_output("deploy run --samples 4 --steps 4")
     assert deployed["data"] == "t.csv" and deployed["sizes"] == "4-8-3"
-    assert json_output("evaluate run/network.npz", capsys)["labels"] == list(CLASSES)
-    assert run("train-rates --resume --out run --label kind") == 2
-    assert "leave out --label" in capsys.readouterr().err
+    assert json_output("evaluate run/network.npz")["labels"] == list(CLASSES)
+    assert "leave out --label" in refused("train-rates --resume --out run --label kind")
     Path("t.csv").rename("moved.csv")
-    assert run("train-rates --resume --out run --epochs 3") == 2
-    assert "give the path" in capsys.readouterr().err
-    longer = json_output("train-rates moved.csv --resume --out run --epochs 3", capsys)
+    assert "give the path" in refused("train-rates --resume --out run --epochs 3")
+    longer = json_output("train-rates moved.csv --resume --out run --epochs 3")
     assert longer["data"] == "t.csv" and longer["data_digest"] == trained["data_digest"]
 
 
-def test_own_data_in_all_commands(capsys):
+def test_own_data_in_all_commands():
     pytest.importorskip("torch")
     images(n=4)
-    found = json_output("recall pictures --stored 8 --out recalled", capsys)
+    found = json_output("recall pictures --stored 8 --out recalled")
     assert found["data"] == "pictures" and found["stored"] == 8 and found["pixels"] == 36
     table()
-    reports = json_output("gradient t.csv --label kind --epochs 1 --samples 9", capsys)["reports"]
+    reports = json_output("gradient t.csv --label kind --epochs 1 --samples 9")["reports"]
     assert list(reports) == ["untrained", "1 epoch"]
     run("train t.csv --label kind --hidden 4 --epochs 1 --out run")
-    reports = json_output("gradient t.csv --label kind --network run/network.npz --samples 9", capsys)[
-        "reports"
-    ]
+    reports = json_output("gradient t.csv --label kind --network run/network.npz --samples 9")["reports"]
     assert list(reports) == ["network.npz"]
 
 
-def test_other_sampling_rate_or_image_shape(capsys):
+def test_other_sampling_rate_or_image_shape():
     run(f"train {sounds()} --hidden 4 --epochs 1 --out heard")
     sounds("fast", rate=8000)
     images("tall", n=4)
@@ -484,61 +469,53 @@ def test_other_sampling_rate_or_image_shape(capsys):
             with Image.open(file) as image:
                 image.resize((4, 9)).save(file)
     Path("tall").rename("wide")
-    capsys.readouterr()
-    assert run("evaluate heard/network.npz fast") == 2
-    assert "resample, at the same rate" in capsys.readouterr().err
-    assert run("train sounds --set data.test=fast --out other") == 2
-    assert "resample, at the same rate" in capsys.readouterr().err
-    assert run("evaluate seen/network.npz wide") == 2
-    assert "shape (9, 4), those of training (6, 6)" in capsys.readouterr().err
+    assert "resample, at the same rate" in refused("evaluate heard/network.npz fast")
+    assert "resample, at the same rate" in refused("train sounds --set data.test=fast --out other")
+    assert "shape (9, 4), those of training (6, 6)" in refused("evaluate seen/network.npz wide")
 
 
-def test_attention_shows_words(capsys):
+def test_attention_shows_words():
     vectors()
     run(
         f"train {reviews()} {R} --set data.attention=true --set data.word_vectors=v.txt "
         "--hidden 8 --epochs 1 --out run"
     )
-    found = json_output("attention run/network.npz --sample 0", capsys)
+    found = json_output("attention run/network.npz --sample 0")
     assert found["data"] == "r.tsv"
     assert set(found["samples"][0]["tokens"]) <= set("good kind warm bad dull cold film and".split())
 
 
 @pytest.mark.parametrize("more", ["", "--set data.attention=true --set data.word_vectors=v.txt"])
-def test_texts_without_a_known_word(more, capsys):
+def test_texts_without_a_known_word(more):
     """They are counted, in training data and in other ones."""
     vectors()
     reviews(more="900\tzzz\tyes\n" * 9)
-    assert run(f"train r.tsv {R} {more} --hidden 4 --epochs 1 --out run") == 0
+    run(f"train r.tsv {R} {more} --hidden 4 --epochs 1 --out run")
     text("number\treview\tliked\n1\tgood film\tyes\n2\tqqq\tno\n3\txxx yyy\tno\n", "other.tsv")
-    capsys.readouterr()
-    assert run("evaluate run/network.npz other.tsv") == 0
-    assert "2 texts have no word" in capsys.readouterr().out
-    found = json_output(f"inspect r.tsv {R} {more}", capsys)
+    assert "2 texts have no word" in run("evaluate run/network.npz other.tsv")
+    found = json_output(f"inspect r.tsv {R} {more}")
     assert any(("9 texts have none" in note) == bool(more) for note in found["notes"])
-    assert run("evaluate run/network.npz") == 0
-    assert ("texts have no word" in capsys.readouterr().out) == bool(more)
+    assert ("texts have no word" in run("evaluate run/network.npz")) == bool(more)
 
 
 # -- inspect ---------------------------------------------------------------------------------------
-def test_inspect_output(capsys):
+def test_inspect_output():
     x, y = blobs()
     rows = [[*r, 7, k - 1.5, CLASSES[c]] for r, k, c in zip(x.tolist(), range(60), y, strict=True)]
     rows[3][1] = ""
     write_table("t.csv", ["a", "b", "c", "d", "same", "signed", "kind"], rows)
-    found = json_output("inspect t.csv --label kind --set data.missing=mean", capsys)
+    found = json_output("inspect t.csv --label kind --set data.missing=mean")
     assert found["inputs"] == 4 + 2 and found["left_out"] == ["'same'"] and found["missing"] == 1
     assert {c["becomes"] for c in found["columns"]} == {"range", "constant", "rails"}
     assert found["network"] == [6, 128, 3] and found["classes"]["ape"] == {"training": 16, "test": 4}
-    assert run("inspect t.csv --label kind --set data.missing=mean") == 0
-    printed = capsys.readouterr().out
+    printed = run("inspect t.csv --label kind --set data.missing=mean")
     for part in ("left out, because they never change", "two rails", "1 missing values filled"):
         assert part in printed
 
 
-def test_inspect_draws_images(capsys):
+def test_inspect_draws_images():
     pytest.importorskip("matplotlib")
-    found = json_output(f"inspect {images(mode='RGB')} --out seen", capsys)
+    found = json_output(f"inspect {images(mode='RGB')} --out seen")
     assert found["files"] == ["samples.png"] and found["shape"] == [6, 6, 3]
     with Image.open("seen/samples.png") as drawn:
         assert len(np.unique(np.asarray(drawn.convert("L")))) > 20
@@ -546,25 +523,24 @@ def test_inspect_draws_images(capsys):
 
 
 @pytest.mark.parametrize("make, options", [(ts_parts, ""), (table, "--label kind"), (nmnist, "")])
-def test_inspect_draws_series_tables_and_events(make, options, capsys):
+def test_inspect_draws_series_tables_and_events(make, options):
     pytest.importorskip("matplotlib")
-    assert json_output(f"inspect {make()} {options} --out drawn", capsys)["files"] == ["samples.png"]
+    assert json_output(f"inspect {make()} {options} --out drawn")["files"] == ["samples.png"]
     with Image.open("drawn/samples.png") as drawn:
         assert len(np.unique(np.asarray(drawn.convert("L")))) > 20
 
 
-def test_inspect_texts(capsys):
-    assert run(f"inspect {reviews()} {R} --out drawn") == 0
-    printed = capsys.readouterr().out
+def test_inspect_texts():
+    printed = run(f"inspect {reviews()} {R} --out drawn")
     assert "yes: a good and kind film" in printed and "no: a bad and dull film" in printed
     assert "texts are not drawn" in printed and not Path("drawn").exists()
 
 
-def test_skipped_images_are_reported(capsys):
+def test_skipped_images_are_reported():
     images()
     Path("pictures/ape/notes.txt").write_text("x")
     Path("pictures/ape/.hidden").write_text("x")
-    assert any(note.startswith("1 files") for note in json_output("inspect pictures", capsys)["notes"])
+    assert any(note.startswith("1 files") for note in json_output("inspect pictures")["notes"])
 
 
 # -- split -----------------------------------------------------------------------------------------
@@ -577,14 +553,13 @@ def test_split_is_stratified_and_deterministic():
     assert [len(part) for part in parts_of.split(np.array([0, 0, 1, 1]), 0.9, ("a", "b"))] == [2, 2]
 
 
-def test_too_many_columns(capsys):
+def test_too_many_columns():
     """The data record of a network must fit into its file."""
     pyarrow = pytest.importorskip("pyarrow")
     module = pytest.importorskip("pyarrow.parquet")
     x, y = blobs()
     module.write_table(pyarrow.table({"a" * (5 << 20): x[:, 0], "b": x[:, 1], "kind": y}), "t.parquet")
-    assert run("train t.parquet --label kind") == 2
-    error = capsys.readouterr().err
+    error = refused("train t.parquet --label kind")
     assert "shorter names" in error and not Path("results").exists()
 
 
@@ -667,10 +642,10 @@ def test_constant_channel_is_dropped():
     assert not (tokens.tokens_train.table[:, 1]).any()
 
 
-def test_series_with_missing_steps(capsys):
-    found = json_output(f"inspect {ts(line='1,?,2,3:1,1,1,1:ape')} --set data.missing=mean", capsys)
+def test_series_with_missing_steps():
+    found = json_output(f"inspect {ts(line='1,?,2,3:1,1,1,1:ape')} --set data.missing=mean")
     assert found["missing"] == 1 and found["columns"][0]["missing"] == 1
-    found = json_output("inspect bumps_TRAIN.ts --set data.missing=mean --set data.attention=true", capsys)
+    found = json_output("inspect bumps_TRAIN.ts --set data.missing=mean --set data.attention=true")
     assert found["missing"] == 1
 
 
@@ -740,42 +715,42 @@ def test_lists_equal_files():
 
 
 GIVEN: dict[str, tuple[Callable[[], Any], str]] = {
-    "no classes": (lambda: own.of(X), "classes of x are missing"),
-    "no pairs": (lambda: own.of([[1, 2, 3]] * 4), "item 0 of x is no pair"),
-    "nothing": (lambda: own.of([]), "x has no sample"),
-    "label of an array": (lambda: own.of(X, Y, label="kind"), "columns of a table"),
-    "no label": (lambda: own.of(frame()), "give one of them"),
-    "no such column": (lambda: own.of(frame(), label="sort"), "no column 'sort'"),
-    "classes twice": (lambda: own.of(frame(), np.arange(60) % 3, label="kind"), "give one of them"),
+    "no classes": (lambda: own.of(X), "classes.*x.*y"),
+    "no pairs": (lambda: own.of([[1, 2, 3]] * 4), "item 0.*x"),
+    "nothing": (lambda: own.of([]), "^x .*sample"),
+    "label of an array": (lambda: own.of(X, Y, label="kind"), "label.*DataFrame"),
+    "no label": (lambda: own.of(frame()), "label.*y:"),
+    "no such column": (lambda: own.of(frame(), label="sort"), "'sort'.*a, b, c, d, kind"),
+    "classes twice": (lambda: own.of(frame(), np.arange(60) % 3, label="kind"), "label.*y:"),
     "texts as numbers": (
         lambda: own.of(frame(a=["x"] * 60), label="kind"),
-        "column 'a' holds 'x', no number",
+        "'a'.*'x'",
     ),
     "no class": (
         lambda: own.of(frame(kind=[None, *["a", "b"] * 29, "a"]), label="kind"),
-        "sample 0 has no class in kind",
+        "sample 0 .*kind",
     ),
     "no class of pandas": (
         lambda: own.of(frame(kind=pandas_array([None, *([1, 2] * 30)[:59]])), label="kind"),
-        "sample 0 has no class in kind",
+        "sample 0 .*kind",
     ),
-    "no text": (lambda: own.of(frame(a=["", *["x"] * 59]), label="kind", text="a"), "row 0 has no text"),
-    "empty table": (lambda: own.of(frame()[:0], label="kind"), "x has no sample"),
-    "other columns": (lambda: own.of(frame(), x_test=frame(e=1), label="kind"), "columns of x"),
-    "an array to test": (lambda: own.of(frame(), x_test=X, label="kind"), "columns of x"),
-    "half a test": (lambda: own.of(X, Y, X), "belong together"),
-    "empty text": (lambda: own.of(["a b", " "], [0, 1]), "no text in sample 1"),
-    "series of words": (lambda: own.of([["a"], ["b", "c"]], [0, 1]), "series 0 of x must be numbers"),
-    "series of other channels": (lambda: own.of([X[:2], X[:3, :2]], [0, 1]), "channels differ"),
-    "series and other classes": (lambda: own.of([X[:2], X[:3]], [0]), "y must have shape (2,)"),
-    "series to test": (lambda: own.of([X[:2], X[:3]] * 4, Y[:8], ["a", "b"], [0, 1]), "kind of x"),
+    "no text": (lambda: own.of(frame(a=["", *["x"] * 59]), label="kind", text="a"), "row 0 .*'a'"),
+    "empty table": (lambda: own.of(frame()[:0], label="kind"), "^x .*sample"),
+    "other columns": (lambda: own.of(frame(), x_test=frame(e=1), label="kind"), "x_test.*columns"),
+    "an array to test": (lambda: own.of(frame(), x_test=X, label="kind"), "x_test.*columns"),
+    "half a test": (lambda: own.of(X, Y, X), "x_test.*y_test"),
+    "empty text": (lambda: own.of(["a b", " "], [0, 1]), "^x .*sample 1"),
+    "series of words": (lambda: own.of([["a"], ["b", "c"]], [0, 1]), "series 0 .*<U1"),
+    "series of other channels": (lambda: own.of([X[:2], X[:3, :2]], [0, 1]), "series 1 .*shape"),
+    "series and other classes": (lambda: own.of([X[:2], X[:3]], [0]), r"^y .*\(2,\).*\(1,\)"),
+    "series to test": (lambda: own.of([X[:2], X[:3]] * 4, Y[:8], ["a", "b"], [0, 1]), "^x_test .*series"),
 }
 
 
 @pytest.mark.parametrize("name", GIVEN)
 def test_invalid_arrays(name):
     make, message = GIVEN[name]
-    with pytest.raises(ValueError, match=re.escape(message)):
+    with pytest.raises(ValueError, match=message):
         make()
 
 
@@ -790,13 +765,13 @@ LABELS: dict[str, tuple[list[Any], tuple[str, ...] | str]] = {
     "in two forms of Unicode": (["e\u0301", "\u00e9", "a"] * 2, "Unicode"),
     "bytes of no text": ([b"\xff", b"a", b"b"] * 2, "UTF-8"),
     "mixed": ([1, 1.0, "1"] * 2, "mixes"),
-    "NaN": (["a", np.nan, "b"] * 2, "sample 1 has no class"),
+    "NaN": (["a", np.nan, "b"] * 2, "sample 1 "),
     "NaN that NumPy made a text": (["a", "nan", "b"] * 2, "missing"),
-    "None": (["a", None, "b"] * 2, "sample 1 has no class"),
+    "None": (["a", None, "b"] * 2, "sample 1 "),
     "masked": ([0, np.ma.masked, 1] * 2, "masked"),
     "one-hot": (list(np.eye(3, dtype=int)) * 2, "argmax"),
     "one-hot lists": ([[1, 0], [0, 1]] * 3, "argmax"),
-    "dates": ([np.datetime64("2020-01-01", "ns"), np.datetime64("2021-01-01", "ns")] * 3, "numbers or texts"),
+    "dates": ([np.datetime64("2020-01-01", "ns"), np.datetime64("2021-01-01", "ns")] * 3, "datetime64"),
     "fractions": ([0, 0.5, 1] * 2, "0.5"),
 }
 
@@ -885,7 +860,7 @@ def test_numeric_header(header, label, named):
 def test_option_types(options):
     name, value = next(iter(options.items()))
     for make in (lambda: own.of(*blobs(), **options), lambda: own.load(npz(), **options)):
-        with pytest.raises(ValueError, match=rf"{name} must be .*{re.escape(repr(value))}"):
+        with pytest.raises(ValueError, match=rf"\b{name} .*{re.escape(repr(value))}"):
             make()
 
 
@@ -893,7 +868,7 @@ def test_option_types(options):
 def test_path_types(path):
     npz()
     for given in ({"path": path}, {"path": "t.npz", "test": path} if path is not None else {"path": path}):
-        with pytest.raises(ValueError, match=f"must be a path.*{re.escape(repr(path))}"):
+        with pytest.raises(ValueError, match=rf"pathlib\.Path.*{re.escape(repr(path))}"):
             own.load(**given)
 
 
@@ -1252,15 +1227,14 @@ WRONG: dict[str, tuple[Callable[[], str], str, tuple[str, ...]]] = {
     "command", ["inspect", *(pytest.param(name, marks=pytest.mark.regress) for name in ("train", "verify"))]
 )
 @pytest.mark.parametrize("name", WRONG)
-def test_invalid_files(name, command, folder, capsys):
+def test_invalid_files(name, command, folder):
     make, options, parts = WRONG[name]
     if command == "inspect" and "--data" in options:
         command = "train"  # inspect has no --data
     path = make()
     before = sorted(folder.rglob("*"))
-    assert run(f"{command} {path} {options}") == 2
-    error = capsys.readouterr().err
-    assert len(error.splitlines()) == 1 and error.startswith("error: ") and "Errno" not in error
+    error = refused(f"{command} {path} {options}")
+    assert "Errno" not in error
     for part in parts:
         assert part in error
     assert sorted(folder.rglob("*")) == before, "nothing is written"
@@ -1289,16 +1263,15 @@ def fifty() -> str:
     return text("\n".join(f"{w} {'1 ' * k}{'0 ' * (50 - k)}" for k, w in enumerate(("good", "bad"))), "w.txt")
 
 
-def test_word_vectors_too_wide(capsys):
+def test_word_vectors_too_wide():
     text("\n".join(f"{w} {'1 ' * k}{'0 ' * (2000 - k)}" for k, w in enumerate(("good", "bad"))), "v.txt")
-    assert run(f"train {reviews()} {R} --set data.attention=true --set data.word_vectors=v.txt") == 2
-    assert "narrower vectors" in capsys.readouterr().err and not Path("results").exists()
+    error = refused(f"train {reviews()} {R} --set data.attention=true --set data.word_vectors=v.txt")
+    assert "narrower vectors" in error and not Path("results").exists()
 
 
-def test_texts_need_word_vectors(monkeypatch, capsys):
+def test_texts_need_word_vectors(monkeypatch):
     monkeypatch.setattr("equilif.data.base.words.PACKAGE", "no-such-package")
-    assert run(f"train {reviews()} {R} --set data.attention=true") == 2
-    error = capsys.readouterr().err
+    error = refused(f"train {reviews()} {R} --set data.attention=true")
     assert "pip install" in error and "data.word_vectors" in error and len(error.splitlines()) == 1
     assert not Path("results").exists()
 
@@ -1319,7 +1292,7 @@ def finished(tmp_path_factory) -> Path:
     """A run on t.csv."""
     path = tmp_path_factory.mktemp("finished")
     with contextlib.chdir(path):
-        assert run(f"train {table()} --label kind --hidden 4 --epochs 1 --out run") == 0
+        run(f"train {table()} --label kind --hidden 4 --epochs 1 --out run")
     return path
 
 
@@ -1335,13 +1308,11 @@ def trained(finished, folder) -> None:
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_evaluate_refuses_other_data(name, trained, capsys):
+def test_evaluate_refuses_other_data(name, trained):
     make, parts = REFUSED[name]
     path = make()
-    capsys.readouterr()
-    assert run(f"evaluate run/network.npz {path}") == 2
-    error = capsys.readouterr().err
-    assert len(error.splitlines()) == 1 and all(part in error for part in parts), error
+    error = refused(f"evaluate run/network.npz {path}")
+    assert all(part in error for part in parts), error
 
 
 @pytest.mark.parametrize(
@@ -1364,7 +1335,7 @@ def test_evaluate_refuses_other_data(name, trained, capsys):
         ("attention own.npz", "data.attention"),
     ],
 )
-def test_options_of_own_data_elsewhere(line, message, capsys):
+def test_options_of_own_data_elsewhere(line, message):
     table()
     net = networks.Network.chain(64, 4, 10)
     networks.save("net.npz", net, net.initial_weights())
@@ -1372,9 +1343,8 @@ def test_options_of_own_data_elsewhere(line, message, capsys):
     data = own.load("t.csv", label="kind")
     net = presets.own(data).network(data)
     networks.save("own.npz", net, net.initial_weights(), dataclasses.asdict(data.about))
-    assert run(line) == 2
-    error = capsys.readouterr().err
-    assert len(error.splitlines()) == 1 and message in error
+    error = refused(line)
+    assert message in error
 
 
 @pytest.mark.parametrize(
@@ -1397,14 +1367,12 @@ def test_options_of_own_data_elsewhere(line, message, capsys):
         lambda a: a["encoding"].update(words=["a"]),
     ],
 )
-def test_damaged_data_record(change, trained, capsys):
+def test_damaged_data_record(change, trained):
     about = networks.about("run/network.npz")
     change(about)
     networks.save("bad.npz", *networks.load("run/network.npz"), about)
-    capsys.readouterr()
-    assert run("evaluate bad.npz") == 2
-    error = capsys.readouterr().err
-    assert len(error.splitlines()) == 1 and ("bad.npz" in error or "t.csv is" in error)
+    error = refused("evaluate bad.npz")
+    assert "bad.npz" in error or "t.csv is" in error
 
 
 def test_name_of_a_named_set(tmp_path):

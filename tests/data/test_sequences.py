@@ -179,7 +179,7 @@ def test_missing_reviews(reviews, tmp_path):
 def test_missing_vectors(reviews, monkeypatch):
     monkeypatch.setattr(embeddings, "PACKAGE", "no-such-package-here")
     (reviews / "glove.txt").unlink()
-    with pytest.raises(ValueError, match="pip install"):
+    with pytest.raises(ValueError, match=r"\[text\].*data\.word_vectors"):
         sequences.load("imdb", reviews)
     with pytest.raises(ValueError, match="nowhere.txt"):
         sequences.load("imdb", reviews, vectors=reviews / "nowhere.txt")
@@ -242,19 +242,19 @@ def test_snippets(tmp_path, name, raw):
         (
             "vaderSentiment-3.3.2.tar.gz",
             tar(a=b"b"),
-            f"no {movies.SNIPPETS} in .*tar.gz: .*pip download --no-deps --no-binary",
+            f"{movies.SNIPPETS} .*tar.gz: .* --no-deps --no-binary",
         ),
         ("vaderSentiment-3.3.2.tar.gz", tar(**{"hutto.tar.gz": b"b"}), r"3\.3\.2\.tar\.gz/hutto\.tar\.gz"),
         (
             movies.SNIPPETS,
             b"1\t0.5\tgood\n2\tbad\n",
-            f"{movies.SNIPPETS} line 2 is not a number, a rating and a text between tabs",
+            f"{movies.SNIPPETS} line 2",
         ),
-        (movies.SNIPPETS, b"1\t1\tgood\n", "holds 1 snippets"),
+        (movies.SNIPPETS, b"1\t1\tgood\n", " 1 snippets"),
         (
             "else.txt",
             b"",
-            f"no {movies.SNIPPETS} in .*: it comes with the sources of vaderSentiment; pip download",
+            f"{movies.SNIPPETS} .*vaderSentiment==.*--data",
         ),
     ],
     # a packed file contains its time of creation
@@ -343,14 +343,14 @@ def test_sst2_validation_sentences(tmp_path):
     assert len(held) == 2 and all(h in whole for h in held)
     there = " ".join(next(w for w in sentences if [t for t in w if t != '"'] == left))
     assert [" ".join(t) for t in texts(s, s.train)] == [p for w in sentences if (p := " ".join(w)) in there]
-    with pytest.raises(ValueError, match="train.tsv: .* 3: hold out fewer"):
+    with pytest.raises(ValueError, match="train.tsv: validation_sentences .* 3"):
         sequences.load("sst2", tmp_path, validation_sentences=3)
 
 
 @pytest.mark.parametrize(
     "name, content, named",
     [
-        ("train.tsv", "good film\t1\nbad film\t0\n", "train.tsv has no column sentence"),
+        ("train.tsv", "good film\t1\nbad film\t0\n", "train.tsv .*sentence"),
         ("train.tsv", UNLABELLED, "no train.tsv .*SST-2.zip"),
         ("train.tsv", TRAIN_PHRASES + "good\n", "train.tsv line 9 has 1 cells"),
         ("train.tsv", TRAIN_PHRASES + "good\t-1\n", "train.tsv line 9: .*'-1'"),
@@ -491,10 +491,10 @@ def test_spoken_parts_missing(recordings):
     "name, make, message",
     [
         ("0_ann_9.wav", lambda p: write_wav(p, tone(500), rate=16000), "1.*16.*8000.*Hz"),
-        ("0_ann_9.wav", lambda p: write_wav(p, tone(500), channels=2), "has 2 channels"),
-        ("0_ann_9.wav", lambda p: write_wav(p, []), "holds no sound"),
-        ("zero.wav", lambda p: write_wav(p, tone(500)), "is not named digit_speaker_index.wav"),
-        ("12_ann_0.wav", lambda p: write_wav(p, tone(500)), "is not named digit_speaker_index.wav"),
+        ("0_ann_9.wav", lambda p: write_wav(p, tone(500), channels=2), " 2 channels"),
+        ("0_ann_9.wav", lambda p: write_wav(p, []), "sound"),
+        ("zero.wav", lambda p: write_wav(p, tone(500)), "digit_speaker_index.wav"),
+        ("12_ann_0.wav", lambda p: write_wav(p, tone(500)), "digit_speaker_index.wav"),
     ],
 )
 def test_broken_recordings(recordings, name, make, message):
@@ -590,6 +590,8 @@ def test_vowels_of_installed_package(tmp_path, monkeypatch):
     (tmp_path / "site/aeon/__init__.py").write_text("raise RuntimeError('it is heavy, its files are enough')")
     monkeypatch.syspath_prepend(tmp_path / "site")
     assert len(sequences.load("vowels").train) == 3
+    with pytest.raises(ValueError, match="JapaneseVowels_TRAIN.ts .*nowhere"):
+        sequences.load("vowels", tmp_path / "nowhere")
 
 
 # --------------------------------------------------------------------------------------------------

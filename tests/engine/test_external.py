@@ -124,7 +124,7 @@ def test_largest_synapses_of_inputs_leave_the_chip():
     assert {s.pre for s in smallest.external} == {"x", "bias", "h1", "h2"}
     with pytest.raises(CapacityError, match="tiles"):
         Compiled(SKIPS, replace(smallest.config, tiles=smallest.config.tiles - 1))
-    with pytest.raises(CapacityError, match="tiles in total"):
+    with pytest.raises(CapacityError, match=r"75 tiles.*\b16\b"):
         Compiled(SKIPS, replace(smallest.config, external=replace(MT, tiles=8)))
 
 
@@ -245,7 +245,7 @@ def test_host_reads_what_it_writes(name):
     assert engine.read(Region.WEIGHT, first - 1, 2).tolist() == [2, 3]
     if config.external.chip.width == 32:
         for at, count in ((first + 1, 2), (first, 1), (first - 1, 2)):
-            with pytest.raises(ValueError, match="words of 2"):
+            with pytest.raises(ValueError, match=rf"\b{at}\.\.{at + count - 1}"):
                 engine.write(Region.WEIGHT, at, np.zeros(count, np.int64))
     assert not engine.violations
 
@@ -271,7 +271,7 @@ def test_invalid_instructions(instruction, message):
     with pytest.raises(ProgramError, match=message):
         model.load([instruction, Op.HALT()])
     drive = Op.DRIVE(Groups(0, 1), Groups(0, 2), tile=60, column=True)
-    with pytest.raises(ProgramError, match="kernel row"):
+    with pytest.raises(ProgramError, match="instruction 1: DRIVE"):
         model.load([Op.CONVOLVE(1, 1, 1, 1, 2, 1, 1), drive, Op.HALT()])
 
 

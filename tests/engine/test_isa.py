@@ -111,7 +111,7 @@ def test_check_accepts_limits():
         ([MARK] * 20 + [HALT], "21.*63.*60"),
         ([REPEAT, REPEAT, REPEAT, NEXT, HALT], "2.*REPEAT.*2"),
         ([NEXT, HALT], "0.*NEXT.*REPEAT"),
-        ([REPEAT, MARK, HALT], "must close its loops"),
+        ([REPEAT, MARK, HALT], "loops.*HALT"),
         ([MARK], "HALT"),
         ([replace(HALT, mode=HaltMode.INFER)], "HALT"),
         ([], "HALT"),
@@ -167,11 +167,11 @@ def test_fields_are_integers(field, wrong):
 
 
 def test_program_words():
-    with pytest.raises(ValueError, match="program words.*integers"):
+    with pytest.raises(ValueError, match="program.*float64"):
         disassemble(np.array([0.5, 0, 0]))
     with pytest.raises(ValueError, match="3 words"):
         disassemble(np.zeros(4, int))
-    with pytest.raises(ValueError, match="program words.*0"):
+    with pytest.raises(ValueError, match=r"program.*-1\.\.0"):
         disassemble(np.array([-1, 0, 0]))
 
 
@@ -205,7 +205,7 @@ def test_positional_operands():
         Op.MARK(3, 4, 5)
     with pytest.raises(TypeError, match=r"REPEAT.*\b3\b"):
         Op.REPEAT(3, count=3)
-    with pytest.raises(TypeError, match="NUDGE.*not strength"):
+    with pytest.raises(TypeError, match="NUDGE.*strength"):
         Op.NUDGE(strength=3)
 
 

@@ -169,7 +169,7 @@ def test_model_equals_kernel(network, lanes):
         ({"groups": 0}, "token 0"),
         ({"groups": 256}, "token 0"),
         ({"table": 326, "rows": np.array([0, 41])}, "token 1"),
-        ({"rows": np.array([1 << 16])}, "token rows"),
+        ({"rows": np.array([1 << 16])}, r"rows.*0\.\.65535"),
     ],
 )
 def test_invalid_tokens(change, message):
@@ -185,7 +185,7 @@ def test_invalid_tokens(change, message):
     assert np.array_equal(model.w, before)
     plain = EngineModel(ROOMY)
     plain.load([Op.HALT()])
-    with pytest.raises(ValueError, match="no embedding tables"):
+    with pytest.raises(ValueError, match="tables"):
         plain.run(learn=True, write=(0, []), tokens=right)
 
 

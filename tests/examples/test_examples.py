@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,6 +25,7 @@ from equilif_golden.engine.config import EngineConfig
 from equilif_golden.kernel import Kernel
 from equilif_golden.link.device import Device
 from equilif_golden.network import Network
+from tests.programs import program
 from tests.standalone import client_of
 
 ROOT = Path(__file__).parents[2]
@@ -172,14 +173,19 @@ def test_snntorch_and_back():
     assert exported[0] > 0.95 and exported[1] > 0.85
 
 
+def notebook(name: str, folder: Path) -> tuple[str, list[Any]]:
+    """Printed text and all outputs of a notebook, which is kept without them."""
+    nbformat = pytest.importorskip("nbformat")
+    content = nbformat.read(EXAMPLES / f"{name}.ipynb", as_version=4)
+    assert not any(cell.get("outputs") for cell in content.cells), "outputs are not kept"
+    NotebookClient(content, timeout=1200, resources={"metadata": {"path": str(folder)}}).execute()
+    outputs = [o for cell in content.cells for o in cell.get("outputs", ())]
+    return "".join(o.get("text", "") for o in outputs), outputs
+
+
 @pytest.mark.long
 def test_notebook(tmp_path):
-    nbformat = pytest.importorskip("nbformat")
-
-    notebook = nbformat.read(EXAMPLES / "digits_to_bitstream.ipynb", as_version=4)
-    assert not any(cell.get("outputs") for cell in notebook.cells), "outputs are not kept"
-    NotebookClient(notebook, timeout=1200, resources={"metadata": {"path": str(tmp_path)}}).execute()
-    printed = "".join(o.get("text", "") for cell in notebook.cells for o in cell.get("outputs", ()))
+    printed, _ = notebook("digits_to_bitstream", tmp_path)
     assert (
         "weights are equal" in printed
         and "64-64-10 fits" in printed
@@ -192,13 +198,7 @@ def test_text_notebook(tmp_path):
     """examples/spiking_transformer.ipynb"""
     for package in ("torch", "matplotlib"):
         pytest.importorskip(package)
-    nbformat = pytest.importorskip("nbformat")
-
-    notebook = nbformat.read(EXAMPLES / "spiking_transformer.ipynb", as_version=4)
-    assert not any(cell.get("outputs") for cell in notebook.cells), "outputs are not kept"
-    NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(tmp_path)}}).execute()
-    outputs = [o for cell in notebook.cells for o in cell.get("outputs", ())]
-    printed = "".join(o.get("text", "") for o in outputs)
+    printed, outputs = notebook("spiking_transformer", tmp_path)
     bits = [float(b) for b in re.findall(r"([\d.]+) bits", printed)]
     assert len(bits) == 5 and bits[-1] < bits[0] and bits[-1] < 4
     assert len(printed.partition("def add_argument(self")[2]) > 60
@@ -206,15 +206,7 @@ def test_text_notebook(tmp_path):
 
 
 def run(*arguments: str, folder: Path) -> str:
-    done = subprocess.run(
-        [sys.executable, *arguments],
-        cwd=folder,
-        env={**os.environ, "COLUMNS": "200"},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    return program(sys.executable, *arguments, cwd=folder, COLUMNS="200").stdout
 
 
 def test_torch_dataset():

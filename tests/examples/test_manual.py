@@ -17,6 +17,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.programs import program
+
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*(ROOT / "docs" / "tutorials").glob("*.md"), *(ROOT / "docs" / "how_to").glob("*.md")])
 #: tags of blocks in a page; the first two run here, python blocks in tests/repository/test_docs.py
@@ -89,9 +91,6 @@ def test_commands_of_the_page_succeed_and_write_their_files(page, tmp_path):
                 background.enter_context(running(commands, tmp_path, environment))
             elif tag == "sh":
                 script = f"set -euo pipefail\n{FUNCTIONS}\n{commands}"
-                done = subprocess.run(
-                    ["bash", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True
-                )
-                assert done.returncode == 0, f"{commands}\n{done.stdout}{done.stderr}"
+                program("bash", "-c", script, cwd=tmp_path, **environment)
                 for name in written(commands):
                     assert (tmp_path / name).exists(), f"{name} is missing after\n{commands}"

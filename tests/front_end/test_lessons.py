@@ -121,7 +121,7 @@ def device(flash):
     return Device(CONFIG, flash=flash, frame_bytes=2048, lessons=True)
 
 
-class Model:
+class LessonBoard:
     """Golden board: frames to answers."""
 
     def __init__(self, flash):
@@ -166,7 +166,7 @@ def test_lessons_equal_kernel():
     """Words and stored samples, in the trainer's order over more than one pass, as the kernel learns them;
     all is kept without power.
     """
-    model = Model.of(uploaded())
+    model = LessonBoard.of(uploaded())
     kernel = Kernel(NETWORK, WEIGHTS, learning_rate=RATE)
     assert same(model.weights, WEIGHTS)
     known = stored()
@@ -190,7 +190,7 @@ def test_lessons_equal_kernel():
                 kernel.train(None, known.labels, list(itertools.islice(turns, REPLAY)), tokens=known.tokens)
         assert same(model.weights, kernel.weights)
     assert (model.registers.generation, model.registers.classes) == (3, CLASSES + 1)
-    again = Model.of(model.content)
+    again = LessonBoard.of(model.content)
     assert same(again.weights, kernel.weights) and again.registers.classes == CLASSES + 1
     again.live.press(3)
     model.live.press(3)
@@ -206,7 +206,7 @@ def places_of(content, registers):
 
 def test_learned_words_are_kept():
     """In the places of a Reservoir of the same seed, and replayed as the kernel replays them."""
-    model = Model.of(uploaded(replay=1, rounds=1, kept=PLACES))
+    model = LessonBoard.of(uploaded(replay=1, rounds=1, kept=PLACES))
     kernel = Kernel(NETWORK, WEIGHTS, learning_rate=RATE)
     words = stored()
     reservoir = Reservoir(PLACES, 0, seed=0)
@@ -238,13 +238,13 @@ def test_learned_words_are_kept():
 @pytest.mark.parametrize("full", [False, True])
 def test_power_cut_while_a_word_is_stored(full):
     """Each place has a whole word or none, and the board goes on."""
-    model = Model.of(uploaded(replay=1, rounds=1, kept=PLACES))
+    model = LessonBoard.of(uploaded(replay=1, rounds=1, kept=PLACES))
     for k in range(PLACES if full else 2):
         model.live.press(0)
         model.hear(word(k))
     before = model.content
     old = places_of(before, model.registers)
-    whole = Model(FailingFlash(before, 1 << 30))
+    whole = LessonBoard(FailingFlash(before, 1 << 30))
     whole.live.press(1)
     whole.hear(word(30))
     new = places_of(whole.content, model.registers)
@@ -253,11 +253,11 @@ def test_power_cut_while_a_word_is_stored(full):
     found = set()
     for left in (0, 1, 2, n, n + 1, n + 400):
         flash = FailingFlash(before, left)
-        cut = Model(flash)
+        cut = LessonBoard(flash)
         cut.live.press(1)
         with pytest.raises(PowerCut):
             cut.hear(word(30))
-        again = Model.of(bytes(flash.content))
+        again = LessonBoard.of(bytes(flash.content))
         assert again.registers.valid and again.registers.fault == Fault.NONE
         there = places_of(again.content, again.registers)
         assert there[:place] + there[place + 1 :] == old[:place] + old[place + 1 :]
@@ -274,7 +274,7 @@ def test_power_cut_while_a_word_is_stored(full):
 def with_long_words():
     """Flash content with more READs of a word than a place holds."""
     content = bytearray(uploaded(replay=1, rounds=1, kept=PLACES))
-    lists = Model.of(bytes(content)).registers.saves * BLOCK + 2 * LIST_BYTES
+    lists = LessonBoard.of(bytes(content)).registers.saves * BLOCK + 2 * LIST_BYTES
     end = content.index(b"\xff\xff", lists)
     read = content[lists : content.index(END, lists) + 1]
     content[end : end + 4 * len(read)] = 4 * read
@@ -282,7 +282,7 @@ def with_long_words():
 
 
 def test_word_that_does_not_fit_is_not_kept():
-    model = Model.of(with_long_words())
+    model = LessonBoard.of(with_long_words())
     model.live.press(1)
     assert model.hear(word(1)) == live.answer("L", 1)
     assert model.registers.fault == Fault.NONE and model.registers.generation == 1
@@ -314,14 +314,14 @@ def test_stored_words_fill_the_flash():
         first = int(places[places >= block * BLOCK].min())
         assert content[first - 1] == ERASED and not used[block * BLOCK : first].any()
     assert len(store_of(words.take(range(9))).blocks) < len(full.blocks)
-    model = Model.of(content)
+    model = LessonBoard.of(content)
     assert model.registers.valid and same(model.weights, WEIGHTS)
 
 
 def test_presses():
     """Each case that a press can meet; nothing is learned or saved but by the last word."""
     content = uploaded()
-    model = Model.of(content)
+    model = LessonBoard.of(content)
     model.live.press_long()
     assert model.hear(QUIET) == b"" and model.hear(CLICK) == live.answer("X", Verdict.SHORT)
     assert model.live.pressed, "a rejected word does not use a press"
@@ -343,7 +343,7 @@ def test_presses():
 
 def test_without_upload():
     """An empty flash: no network.  One that a host loads is learned as before, without lessons."""
-    model = Model.of(bytes([ERASED]) * AREA.size)
+    model = LessonBoard.of(bytes([ERASED]) * AREA.size)
     assert model.registers.fault == Fault.NO_SLOT
     model.live.press(1)
     assert model.hear(word(1)) == live.answer("X", live.NO_NETWORK)
@@ -371,17 +371,17 @@ def first_sample(model):
 
 def test_damaged_flash():
     """The older slot counts when the newer one is damaged.  Damaged samples stop a lesson with a fault."""
-    model = Model.of(uploaded())
+    model = LessonBoard.of(uploaded())
     for label in (0, 1):
         before = model.weights
         model.live.press(label)
         model.hear(word(label))
     newer = model.registers.generation % 2
-    again = Model.of(damaged(model.content, newer * slot_blocks(CONFIG) * BLOCK))
+    again = LessonBoard.of(damaged(model.content, newer * slot_blocks(CONFIG) * BLOCK))
     assert again.registers.generation == model.registers.generation - 1
     assert same(again.weights, before) and not same(again.weights, model.weights)
     broken = damaged(model.content, first_sample(model))
-    model = Model.of(broken)
+    model = LessonBoard.of(broken)
     model.live.press(1)
     assert model.hear(word(1)) == live.answer("L", 1)
     assert model.registers.fault == Fault.REFUSED
@@ -393,25 +393,25 @@ def test_damaged_flash():
 def test_power_cut_during_saving(replay):
     """Whatever byte is the last one, the board has the weights of this lesson or of the one before."""
     content = uploaded(replay=replay, rounds=1 + replay)
-    model = Model.of(content)
+    model = LessonBoard.of(content)
     model.live.press(1)
     model.hear(word(1))
     before, after = model.content, model.weights
     writes = FailingFlash(before, 1 << 30)
-    longest = Model(writes)
+    longest = LessonBoard(writes)
     longest.live.press(2)
     longest.hear(word(2))
     n = (1 << 30) - writes.left
     found = set()
     for left in (0, 1, 2, *random.Random(1).sample(range(3, n - 1), 3), n - 1, n):
         flash = FailingFlash(before, left)
-        cut = Model(flash)
+        cut = LessonBoard(flash)
         cut.live.press(2)
         try:
             cut.hear(word(2))
         except PowerCut:
             pass
-        again = Model.of(bytes(flash.content))
+        again = LessonBoard.of(bytes(flash.content))
         kept = same(again.weights, longest.weights)
         assert kept or same(again.weights, after)
         assert again.registers.valid and kept == (again.registers.generation == 2)
@@ -421,7 +421,7 @@ def test_power_cut_during_saving(replay):
 
 def test_host_takes_over():
     """A network that a host writes is not saved in place of the board's own, until the board boots again."""
-    model = Model.of(uploaded(kept=PLACES))
+    model = LessonBoard.of(uploaded(kept=PLACES))
     content = model.content
     client_of(model.device).write(Region.VALUE, 0, [1])
     model.live.press(1)
@@ -461,7 +461,7 @@ class Boards:
         self.rtl.flash[AREA.first * BLOCK : AREA.first * BLOCK + AREA.size] = content
         self.rtl.reset()
         self.rtl.work()
-        self.model = Model.of(content)
+        self.model = LessonBoard.of(content)
 
     @property
     def content(self):
@@ -526,7 +526,7 @@ def test_rtl_faults():
     boards.press(1)
     boards.hear(word(1))
     boards.compare(loaded=False)
-    good = Model.of(uploaded())
+    good = LessonBoard.of(uploaded())
     broken = damaged(good.content, first_sample(good))
     for content in (uploaded(replay=0, rounds=1), broken, with_long_words()):
         boards = Boards(content)
@@ -564,7 +564,7 @@ def test_rtl_power_cuts():
         boards = Boards(before)
         boards.press(2)
         cut_after(boards, word(2), cycles)
-        model = Model.of(boards.content)
+        model = LessonBoard.of(boards.content)
         kept = same(model.weights, new)
         assert kept or same(model.weights, old)
         assert Client(boards.rtl, timeout=0.05).registers == model.registers
@@ -582,7 +582,7 @@ def test_sound_and_button_at_the_pins():
     content = uploaded()
     rtl.flash[AREA.first * BLOCK : AREA.first * BLOCK + AREA.size] = content
     rtl.work()
-    model = Model.of(content)
+    model = LessonBoard.of(content)
     golden = GoldenMicrophone()
     modulator = Modulator()
     idle = 0

@@ -33,6 +33,7 @@ from tests.cli import error_of
 from tests.cli import run as command_line
 from tests.engine.test_self_attention import with_energy
 from tests.networks import GRAPH, memory_case, sample
+from tests.programs import program
 
 ENGINE = EngineConfig(lanes=4, tiles=160, value_groups=64, state_groups=32, program_words=256)
 DIGITS = Network.chain(64, 8, 10)
@@ -300,7 +301,7 @@ OLD_STATE = struct.pack("<2I", VERSION, 0) + saved()[40:]
     "content, named",
     [
         (b"", "0 bytes"),
-        (saved(extra=b"\0"), "more than"),
+        (saved(extra=b"\0"), "688 .*1376"),
         (saved()[:-2], str(len(saved()) - 42)),
         (saved(num_weights=5), "not 5"),
         (saved(version=0x0402), "EQLS"),
@@ -308,10 +309,10 @@ OLD_STATE = struct.pack("<2I", VERSION, 0) + saved()[40:]
         (OLD_STATE, "EQLS"),
         (saved(version=VERSION & ~0xFF00), "lanes"),
         (saved(counter=1 << 31), str(1 << 31)),
-        (saved(words=np.full((len(saved()) - 40) // 2, 5)), "must be 0"),
+        (saved(words=np.full((len(saved()) - 40) // 2, 5)), "elements.*0"),
         (saved()[:-1] + b"\x11", "checksum"),
-        (saved(about={"labels": ["a", "b"]}), "other data"),
-        (saved(identity=NetworkIdentity.of(LONGER, None).words()), "another structure"),
+        (saved(about={"labels": ["a", "b"]}), "data"),
+        (saved(identity=NetworkIdentity.of(LONGER, None).words()), "structure"),
     ],
 )
 def test_damaged_saved_weights(content, named, tmp_path):
@@ -333,7 +334,7 @@ def test_saved_weights_are_a_file_or_a_pipe(tmp_path):
             if fits:
                 assert digest(read_saved(pipe, DIGITS, None)[0]) == digest(DIGITS.initial_weights())
             else:
-                with pytest.raises(ValueError, match="more than"):
+                with pytest.raises(ValueError, match="688 .*1376"):
                     read_saved(pipe, DIGITS, None)
 
 
@@ -460,9 +461,9 @@ def test_every_fault_of_the_bus(case, tmp_path):
     result, and after an error nothing but a load.  Two driver structures on one engine notice each other.
     """
     build(tmp_path, *SMALL[case], options=["-DEQUILIF_MAX_POLLS=20"], program=FAULTS)
-    done = subprocess.run([tmp_path / "trial", "bus"], capture_output=True, text=True)
-    counts = re.search(r"(\d+) positions, (\d+) kinds: (\d+) errors, (\d+) right, 0 wrong", done.stdout)
-    assert done.returncode == 0 and counts, done.stdout + done.stderr
+    printed = program(tmp_path / "trial", "bus").stdout
+    counts = re.search(r"(\d+) positions, (\d+) kinds: (\d+) errors, (\d+) right, 0 wrong", printed)
+    assert counts, printed
     positions, kinds, errors, right = map(int, counts.groups())
     assert positions > 500 and kinds == 48 and errors + right == positions * kinds and errors > right
 
@@ -471,15 +472,9 @@ def test_every_fault_of_the_bus(case, tmp_path):
 def test_images_of_wrong_numbers(case, tmp_path):
     """With the right checksum: refused, or used within their memory and that of the engine."""
     build(tmp_path, *SMALL[case], options=["-DEQUILIF_MAX_POLLS=20"], program=FAULTS)
-    environment = os.environ | {"UBSAN_OPTIONS": "print_stacktrace=1"}
-    done = subprocess.run(
-        [tmp_path / "trial", "images", tmp_path / "network.bin", "20000"],
-        capture_output=True,
-        text=True,
-        env=environment,
-    )
-    assert done.returncode == 0, done.stderr
-    accepted, loaded = map(int, re.search(r"(\d+) accepted, (\d+) loaded", done.stdout).groups())
+    trial = (tmp_path / "trial", "images", tmp_path / "network.bin", 20_000)
+    printed = program(*trial, UBSAN_OPTIONS="print_stacktrace=1").stdout
+    accepted, loaded = map(int, re.search(r"(\d+) accepted, (\d+) loaded", printed).groups())
     assert 0 < loaded < accepted < 10_000
 
 

@@ -20,6 +20,7 @@ from equilif_sim.tools import verilator
 from equilif_sim.tools.run import simulate
 from tests.cli import error_of, run
 from tests.engines import visible
+from tests.programs import program, python
 
 SMALL = EngineConfig(lanes=4, tiles=24, value_groups=16, state_groups=8, program_words=128)
 EXPORTS = {
@@ -48,10 +49,7 @@ def exported(request, tmp_path_factory):
 
 def checked(command, folder):
     """Output of a tool that must succeed."""
-    done = subprocess.run(
-        command, cwd=folder, capture_output=True, text=True, env={**os.environ, **verilator.environment()}
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    done = program(*command, cwd=folder, **verilator.environment())
     return done.stdout + done.stderr
 
 
@@ -156,17 +154,7 @@ def test_names_are_reproducible():
         "from hashlib import sha256; from tests.hardware.test_export import *; "
         "print(sha256(verilog(Engine(EXPORTS['bare P2'][0]), 'core').encode()).hexdigest())"
     )
-    digests = {
-        subprocess.run(
-            [sys.executable, "-c", code],
-            capture_output=True,
-            text=True,
-            check=True,
-            env=os.environ | {"PYTHONHASHSEED": seed},
-        ).stdout
-        for seed in ("1", "2")
-    }
-    assert len(digests) == 1
+    assert len({python(code, PYTHONHASHSEED=seed).stdout for seed in ("1", "2")}) == 1
 
 
 def test_fusesoc_lint(exported, tmp_path):

@@ -1,6 +1,5 @@
 """A board is compared with the golden model."""
 
-import json
 from dataclasses import replace
 
 import numpy as np
@@ -17,7 +16,7 @@ from equilif_golden.engine.config import EngineConfig, ExternalWeights
 from equilif_golden.engine.model import EngineModel
 from equilif_golden.engine.port import Region
 from equilif_golden.link.device import Device
-from tests.cli import run
+from tests.cli import json_of, run
 from tests.standalone import client_of
 
 CONFIG = EngineConfig(lanes=4, tiles=256, value_groups=64, state_groups=32)
@@ -116,21 +115,18 @@ def test_memory_check(fault):
     assert found.longest == 2 * WITH_SDRAM.tiles // 2 or fault
 
 
-def test_memory_is_tested_first(tmp_path, monkeypatch):
+def test_memory_is_tested_first(monkeypatch):
     monkeypatch.setattr("equilif.host.ports.the_one", lambda port, baud: client_of(Device(WITH_SDRAM)))
-    run("check", "--samples", 2, "--json", tmp_path / "a.json")
-    report = json.loads((tmp_path / "a.json").read_text())
+    report = json_of("check", "--samples", 2)
     assert "EM638325" in report["report"]["memory"] and report["ok"]
     monkeypatch.setattr(memory_check, "_data_lines", lambda engine: "SDRAM, data lines: word 0x0 is 1, not 2")
-    run("check", "--json", tmp_path / "b.json", code=1)
-    failed = json.loads((tmp_path / "b.json").read_text())
+    failed = json_of("check", code=1)
     assert "data lines" in failed["report"]["result"] and not failed["check"]["samples"]
 
 
-def test_report_and_exit_code(tmp_path, monkeypatch):
+def test_report_and_exit_code(monkeypatch):
     monkeypatch.setattr("equilif.host.ports.the_one", lambda port, baud: client_of(Device(CONFIG)))
-    run("check", "--samples", 3, "--json", tmp_path / "a.json")
-    report = json.loads((tmp_path / "a.json").read_text())
+    report = json_of("check", "--samples", 3)
     assert report["ok"] and "build ID" in report["report"]
     monkeypatch.setattr(
         board_check, "_weights", lambda chip, golden: "weight a[0, 0]: board 1, golden model 2"

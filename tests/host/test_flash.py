@@ -69,9 +69,9 @@ def test_programming_errors(loader, monkeypatch):
     with pytest.raises(ToolFailed, match=r"iCESugar.*copy"):
         flash(BOARDS["icesugar"], loader / "top.bin")
     monkeypatch.setenv("OPENFPGALOADER", "no-such-loader")
-    with pytest.raises(ToolFailed, match="no-such-loader.*apt install openfpgaloader"):
+    with pytest.raises(ToolFailed, match="no-such-loader.*openFPGALoader.*top.bin"):
         flash(BOARDS["icebreaker"], loader / "top.bin")
-    with pytest.raises(FileNotFoundError, match="equilif build icebreaker"):
+    with pytest.raises(FileNotFoundError, match="empty.*build icebreaker"):
         bitstream_of(BOARDS["icebreaker"], loader / "empty")
     with pytest.raises(FileNotFoundError, match="ulx3s-85f"):
         flash(BOARDS["ulx3s-85f"], Path("none.bit"))

@@ -14,8 +14,6 @@ import random
 import re
 import select
 import signal
-import subprocess
-import sys
 import termios
 import threading
 import time
@@ -52,6 +50,7 @@ from equilif_sim.board import Terminal
 from tests.cli import outcome
 from tests.link.test_protocol import client_of
 from tests.netlists import identity_luts
+from tests.programs import python
 from tests.test_hostile_api import arrays
 
 CONFIG = EngineConfig(lanes=4, tiles=64, value_groups=32, state_groups=16, program_words=128)
@@ -235,10 +234,19 @@ def test_ports_are_probed_in_parallel(usb, tmp_path):
     assert command("identify")[1].startswith("error: this machine has no USB serial port")
 
 
-def test_port_without_reader():
-    """The buffer is full, so no byte can be written."""
+@pytest.fixture
+def terminal():
+    """Peer and port: both ends of a pseudoterminal."""
     ours, theirs = os.openpty()
     tty.setraw(theirs)
+    yield ours, theirs
+    os.close(ours)
+    os.close(theirs)
+
+
+def test_port_without_reader(terminal):
+    """The buffer is full, so no byte can be written."""
+    _, theirs = terminal
     path = os.ttyname(theirs)
     os.set_blocking(theirs, False)
     for _ in range(20):  # the system buffers for some time
@@ -246,16 +254,14 @@ def test_port_without_reader():
             while True:
                 os.write(theirs, bytes(100))
         time.sleep(0.02)
-    with pytest.raises(PortFailed, match=f"{path} takes no bytes"):
+    with pytest.raises(PortFailed, match=f"{path} .*timeout"):
         within(LIMIT, lambda: ports.connect(path))
-    os.close(ours)
-    os.close(theirs)
 
 
 # -- ports that break ------------------------------------------------------------------------------
-@pytest.mark.parametrize("name, way", [("write", "takes no bytes"), ("read", "cannot be read")])
+@pytest.mark.parametrize("name", ["write", "read"])
 @pytest.mark.parametrize("step", range(4))
-def test_port_unplugged_at_any_step(step, name, way):
+def test_port_unplugged_at_any_step(step, name):
     client, wire = client_of(Device(CONFIG))
     whole = getattr(wire, name)
 
@@ -272,7 +278,7 @@ def test_port_unplugged_at_any_step(step, name, way):
         earlier()
     setattr(wire, name, broken)
     client._identity = client._identity if step else None
-    with pytest.raises(PortFailed, match=f"{way} .*Input/output"):
+    with pytest.raises(PortFailed, match="port .*Input/output"):
         steps[step]()
     setattr(wire, name, whole)
     steps[step]()  # after reconnection it continues
@@ -300,18 +306,16 @@ def test_invalid_port(path, reason):
     assert "Errno" not in output
 
 
-def test_port_in_use():
-    ours, theirs = os.openpty()
+def test_port_in_use(terminal):
+    _, theirs = terminal
     path = os.ttyname(theirs)
     with ports.serial.Serial(path, exclusive=True), pytest.raises(LinkError, match=f"'{path}'.*locked"):
         ports.connect(path)
     ports.serial.Serial(path, exclusive=True).close()
-    os.close(ours)
-    os.close(theirs)
 
 
-def test_interrupt_frees_port(monkeypatch):
-    ours, theirs = os.openpty()
+def test_interrupt_frees_port(terminal, monkeypatch):
+    _, theirs = terminal
     path = os.ttyname(theirs)
 
     def interrupted(self: Client) -> None:
@@ -321,11 +325,9 @@ def test_interrupt_frees_port(monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         ports.connect(path)
     ports.serial.Serial(path, exclusive=True).close()
-    os.close(ours)
-    os.close(theirs)
 
 
-def test_refused_baud_is_skipped(monkeypatch):
+def test_refused_baud_is_skipped(terminal, monkeypatch):
     """termios.error is not an OSError."""
     configure = ports.serial.Serial._reconfigure_port
     refused = []
@@ -337,13 +339,10 @@ def test_refused_baud_is_skipped(monkeypatch):
         configure(self, force_update)
 
     monkeypatch.setattr(ports.serial.Serial, "_reconfigure_port", choosy)
-    ours, theirs = os.openpty()
-    tty.setraw(theirs)
-    with pytest.raises(LinkError, match="nothing at"):
+    _, theirs = terminal
+    with pytest.raises(LinkError, match=f"{os.ttyname(theirs)}.*12,000,000.*flash"):
         within(LIMIT, lambda: ports.connect(os.ttyname(theirs)))
     assert refused
-    os.close(ours)
-    os.close(theirs)
 
 
 # -- inconsistent devices --------------------------------------------------------------------------
@@ -396,7 +395,7 @@ def test_foreign_manifests_are_skipped(tmp_path):
 @pytest.mark.parametrize(
     "call, message",
     [
-        (lambda c: c.write(Region.WEIGHT, 0, np.zeros(4) + 0.5), "weights must be integers"),
+        (lambda c: c.write(Region.WEIGHT, 0, np.zeros(4) + 0.5), "weights.*float64"),
         (lambda c: c.load([Op.NEXT()]), "NEXT.*REPEAT"),
         (lambda c: c.run(learn=False, read=(126, 3)), "VALUE.*0..127.*126..128"),
         (lambda c: c.run(learn=False, write=(128, [1])), "VALUE.*0..127.*128..128"),
@@ -467,11 +466,8 @@ def test_commands_without_packages():
         ("sliplib", ["identify", "--port", "/dev/null"]),
     ):
         lacks = f"import sys; sys.modules[{package!r}] = None; from equilif.cli import main; main()"
-        done = subprocess.run(
-            [sys.executable, "-c", lacks, *words], capture_output=True, text=True, timeout=LIMIT, cwd=ROOT
-        )
-        assert done.returncode == 2 and f"{package} is not installed: " in done.stderr, done.stderr
-        assert "Traceback" not in done.stderr and done.stderr.count("\n") == 1
+        error = python(lacks, *words, status=2, cwd=ROOT).stderr
+        assert f"{package} is not installed: " in error and error.count("\n") == 1
 
 
 @pytest.mark.parametrize("module", ["flash", "simulate", "ports", "client"])
@@ -482,10 +478,7 @@ def test_modules_without_packages(module):
         f"try: import equilif.host.{module}\n"
         "except MissingExtra as e: print(e)"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", lacks], capture_output=True, text=True, timeout=LIMIT, cwd=ROOT
-    )
-    assert "is not installed: " in done.stdout, done.stderr
+    assert "is not installed: " in python(lacks, cwd=ROOT).stdout
 
 
 # -- bitstreams ------------------------------------------------------------------------------------
@@ -497,12 +490,12 @@ def test_bitstream_of_other_fpga(tmp_path, monkeypatch):
     (tmp_path / "other.bit").write_bytes(b"\xff\x00" + other.device.family.preamble + bytes(9))
     os.mkfifo(tmp_path / "pipe.bin")
     for name, message in (
-        (".", "is no file: a bitstream is one"),
-        ("empty.bin", "is empty for iCEBreaker .*: make one with  equilif build icebreaker"),
-        ("text.bin", "is no bitstream for iCEBreaker"),
-        ("other.bit", "is no bitstream for iCEBreaker"),
-        ("pipe.bin", "is no file"),
-        ("none.bin", "there is no .*none.bin: make one"),
+        (".", f"{tmp_path} .*file"),
+        ("empty.bin", "empty.bin .*iCEBreaker .*build icebreaker"),
+        ("text.bin", "text.bin .*iCEBreaker"),
+        ("other.bit", "other.bit .*iCEBreaker"),
+        ("pipe.bin", "pipe.bin .*file"),
+        ("none.bin", "none.bin: .*build icebreaker"),
     ):
         with pytest.raises((ValueError, OSError), match=message):
             within(LIMIT, functools.partial(flash.flash, board, tmp_path / name))
@@ -522,8 +515,8 @@ def test_build_keeps_other_files(pretending, tmp_path):
     (tmp_path / "manifest.json").write_text("mine")
     (tmp_path / "top.pcf").write_text("mine")
     for out, message in (
-        (tmp_path, "holds files that are of no build, .*: choose another folder with --out"),
-        (tmp_path / "top.pcf", "it is a file|is a file"),
+        (tmp_path, f"{tmp_path} .*--out"),
+        (tmp_path / "top.pcf", "top.pcf"),
     ):
         with pytest.raises((ValueError, OSError), match=message):
             build(BOARDS["icebreaker"], out)
@@ -584,21 +577,22 @@ def test_save_checks_target_first(tmp_path):
         assert code == 2 and message in output and "serial port" not in output, output
 
 
-def test_save_creates_folder(tmp_path, monkeypatch):
+@pytest.fixture
+def loaded(tmp_path, monkeypatch):
+    """A board with a network, which the file n.npz has too."""
     networks.save(tmp_path / "n.npz", NETWORK, NETWORK.initial_weights())
     client, _ = client_of(Device(CONFIG))
     Chip(client, NETWORK)
     monkeypatch.setattr(ports, "the_one", lambda port, baud: client)
+
+
+def test_save_creates_folder(loaded, tmp_path):
     assert command("save", tmp_path / "new" / "x.npz", "--like", tmp_path / "n.npz")[0] == 0
     assert networks.load(tmp_path / "new" / "x.npz")[0] == NETWORK
 
 
-def test_save_says_who_gave_the_identity(tmp_path, monkeypatch):
+def test_save_says_who_gave_the_identity(loaded, tmp_path):
     """A board without an upload does not know its network: the file and the commands that use it say so."""
-    networks.save(tmp_path / "n.npz", NETWORK, NETWORK.initial_weights())
-    client, _ = client_of(Device(CONFIG))
-    Chip(client, NETWORK)
-    monkeypatch.setattr(ports, "the_one", lambda port, baud: client)
     out = tmp_path / "x.npz"
     code, output = command("save", out, "--like", tmp_path / "n.npz", "--json", tmp_path / "j")
     assert code == 0 and "n.npz" in output
@@ -641,7 +635,7 @@ def test_link_lifetime(tmp_path):
     link = tmp_path / "board"
     with simulate.linked(link, "/dev/pts/1"):
         assert str(link.readlink()) == "/dev/pts/1"
-        with pytest.raises(ValueError, match="is there already"), simulate.linked(link, "/dev/pts/2"):
+        with pytest.raises(ValueError, match="board .*--link"), simulate.linked(link, "/dev/pts/2"):
             pytest.fail("a second simulation took the link")
         assert str(link.readlink()) == "/dev/pts/1"
     assert not link.is_symlink()

@@ -39,7 +39,7 @@ PATH = "spi:/dev/spidev0.0"
 URL = "spi+ftdi://ftdi:2232h/1"
 
 
-class Board:
+class SpiBoard:
     """A device with an SPI link.
 
     ``late``: fraction of bytes before a reply.  ``spoil``: a function of the bits of both lines.
@@ -86,7 +86,7 @@ class Board:
             self._frame, self._bad = b"", False
 
 
-class Bus:
+class StubBus:
     """``transfer`` alone."""
 
     hz, shortest, longest = 1_000_000, 8, 64
@@ -99,14 +99,14 @@ class Bus:
 
 
 def client_of(transfer: Callable[[bytes], bytes], **options: Any) -> Client:
-    port = spi.SpiPort(Bus(transfer), "bus", timeout=0.005)
+    port = spi.SpiPort(StubBus(transfer), "bus", timeout=0.005)
     return Client(port, **{"timeout": 0.02, "deadline": 2.0, "run_deadline": 2.0, **options})
 
 
 class SpiDev:
     """spidev.SpiDev with one device, /dev/spidev0.0."""
 
-    board: Board
+    board: SpiBoard
     file: Path
     mode = 3
     fastest = 125_000_000
@@ -157,7 +157,7 @@ class UsbToolsError(Exception):
 class SpiController:
     """pyftdi.spi.SpiController with one adapter."""
 
-    board: Board
+    board: SpiBoard
     frequency_max = 30e6
     error: BaseException | None = None
     closed = 0
@@ -185,9 +185,9 @@ class SpiController:
 
 
 @pytest.fixture
-def board(tmp_path, monkeypatch) -> Board:
+def board(tmp_path, monkeypatch) -> SpiBoard:
     """Behind both."""
-    found = Board()
+    found = SpiBoard()
     device = type("SpiDev", (SpiDev,), {"board": found, "file": tmp_path / "spidev0.0", "hz": []})
     adapter = type("SpiController", (SpiController,), {"board": found})
     monkeypatch.setitem(sys.modules, "spidev", SimpleNamespace(SpiDev=device))
@@ -243,16 +243,18 @@ def test_sck_option(board):
 
 
 def test_long_replies():
-    board = Board(late=0.0)
+    board = SpiBoard(late=0.0)
     client = client_of(board.transfer, deadline=30.0, run_deadline=30.0)
     Chip(client, NETWORK)
     board.transfers.clear()
     client.command(4, b"\x00\x00\x00\x00\x00\x00\x02")
-    assert max(board.transfers) == Bus.longest and len(board.transfers) < 2 * (1030 / Bus.longest) + 12
+    assert (
+        max(board.transfers) == StubBus.longest and len(board.transfers) < 2 * (1030 / StubBus.longest) + 12
+    )
 
 
 # -- bad lines -------------------------------------------------------------------------------------
-def learned(board: Board) -> None:
+def learned(board: SpiBoard) -> None:
     """Train on the device and compare with the reference."""
     rng = np.random.default_rng(1)
     x, y = rng.integers(0, 256, (12, 6)), rng.integers(0, 3, 12)
@@ -266,12 +268,12 @@ def learned(board: Board) -> None:
 
 
 def test_chip_select_released_within_byte():
-    learned(Board(cut=0.0005))
+    learned(SpiBoard(cut=0.0005))
 
 
 def test_flipped_bits_on_the_line():
     rng = random.Random(3)
-    learned(Board(spoil=lambda byte: byte ^ (1 << rng.randrange(8)) * (rng.random() < 0.0003)))
+    learned(SpiBoard(spoil=lambda byte: byte ^ (1 << rng.randrange(8)) * (rng.random() < 0.0003)))
 
 
 @pytest.mark.parametrize("level", [0x00, 0xFF])
@@ -284,7 +286,7 @@ def test_bursts_of_a_stuck_line(level):
         stuck = stuck - 1 if stuck else 30 * (rng.random() < 0.0006)
         return level if stuck else byte
 
-    learned(Board(spoil=spoil))
+    learned(SpiBoard(spoil=spoil))
 
 
 def shifted(line: bytes) -> bytes:
@@ -310,7 +312,7 @@ def test_no_board_on_the_bus(transfer, says, board, monkeypatch):
     code, output = command("identify", "--port", PATH)
     assert code == 2 and output.startswith(f"error: nothing at {PATH}")
     assert says in output and output.count("error:") == 1 and "equilif build BOARD --link spi" in output
-    with pytest.raises((NoReply, DeviceError), match="IDENTIFY was "):  # the second to its own echo
+    with pytest.raises((NoReply, DeviceError), match="IDENTIFY"):  # the second to its own echo
         client_of(transfer, deadline=0.2).identify()
     assert not sys.modules["spidev"].SpiDev.in_use
 
@@ -322,7 +324,7 @@ def test_board_disconnected(board, monkeypatch):
         raise OSError(errno.ENODEV, "No such device")
 
     monkeypatch.setattr(board, "transfer", gone)
-    with pytest.raises(PortFailed, match=f"{URL.replace('+', '.')}.*No such device"):
+    with pytest.raises(PortFailed, match=f"{URL.replace('+', '.')}.*Errno {errno.ENODEV}"):
         client.identify()
 
 
@@ -353,8 +355,8 @@ def test_invalid_address(path):
     "error, reason",
     [
         (OSError(errno.EACCES, "Access denied"), "udev"),
-        (OSError(errno.EBUSY, "Resource busy"), "another program uses it"),
-        (OSError(None, "no USB here"), "no USB here"),
+        (OSError(errno.EBUSY, "Resource busy"), "program"),
+        (OSError(None, "no USB here"), "USB"),
         (ValueError("No backend available"), "libusb"),
         (SystemExit("Please specify the USB device"), "spi.ftdi://"),
     ],
@@ -385,7 +387,7 @@ def test_impossible_sck(board, monkeypatch):
 
 def test_bus_in_use(board):
     client = ports.connect(PATH)
-    with pytest.raises(LinkError, match="another program"):
+    with pytest.raises(LinkError, match="spidev0.0.*locked"):
         ports.connect(PATH)
     client.port.close()
     ports.connect(PATH).port.close()
@@ -401,8 +403,8 @@ def test_missing_library(path, package, monkeypatch):
 
 
 def test_port_flush():
-    board = Board(late=0.0)
-    port = spi.SpiPort(Bus(board.transfer), "bus", timeout=0.0)
+    board = SpiBoard(late=0.0)
+    port = spi.SpiPort(StubBus(board.transfer), "bus", timeout=0.0)
     board.slave.sent.extend(b"abc")
     assert port.write(b"\xc0" * 5) == 5 and port.in_waiting == 3
     assert port.read(2) == b"ab" and port.in_waiting == 1

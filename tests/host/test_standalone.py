@@ -21,7 +21,7 @@ from equilif_golden.link.standalone import FAULTS, Fault
 from equilif_golden.network import Network
 from equilif_golden.schedule import Schedule
 from equilif_sim import flash_chip
-from tests.cli import error_of, run
+from tests.cli import error_of, json_of, output_and_json, run
 from tests.standalone import CONFIG, client_of, new, store
 
 LINE = ("--port", "there")
@@ -53,9 +53,7 @@ NETWORK_OPTIONS = ("--hidden", 4, "--epochs", 2, *PHASES)
 def test_standalone_training_equals_golden(device, table, tmp_path):
     """Upload, watch, save; compare with training in the order of the board."""
     begin = tmp_path / "begin.npz"
-    report = tmp_path / "output.json"
-    run("upload", *table, *NETWORK_OPTIONS, *LINE, "--out", begin, "--json", report)
-    found = json.loads(report.read_text())
+    found = json_of("upload", *table, *NETWORK_OPTIONS, *LINE, "--out", begin)
     assert found["samples"] == found["of"] > 20 and found["spared"] == 0
     assert "training: 0 of 2 epochs" in run("standalone", *LINE)
     output = run("standalone", "--watch", *LINE)
@@ -86,31 +84,26 @@ def test_stop_continue_restart(device, table, tmp_path):
 
 
 def test_identical_upload_writes_nothing(device, table, tmp_path):
-    report = tmp_path / "output.json"
     line = (*NETWORK_OPTIONS, *LINE, "--out", tmp_path / "begin.npz")
     run("upload", *table, *line)
     assert "done: 2 of 2" in run("standalone", "--watch", *LINE)
-    assert "were in the flash already" in run("upload", *table, *line, "--overwrite", "--json", report)
-    assert json.loads(report.read_text())["spared"] > 0
+    output, found = output_and_json("upload", *table, *line, "--overwrite")
+    assert "were in the flash already" in output and found["spared"] > 0
     assert "training: 0 of 2 epochs" in run("standalone", *LINE), "it begins again"
     run("standalone", "--stop", "--watch", *LINE)
-    run("upload", *table, *line, "--overwrite", "--samples", 7, "--seed", 3, "--json", report)
-    found = json.loads(report.read_text())
+    found = json_of("upload", *table, *line, "--overwrite", "--samples", 7, "--seed", 3)
     assert found["samples"] == 7 < found["of"] and found["seed"] == 3 and found["spared"] == 0
 
 
 def test_board_evaluates_stored_tests(device, table, tmp_path):
     """After and during training, which still gives the same weights."""
     begin = tmp_path / "begin.npz"
-    report = tmp_path / "output.json"
     line = (*NETWORK_OPTIONS, *LINE, "--out", begin)
-    run("upload", *table, *line, "--json", report)
-    n = json.loads(report.read_text())["tests"]
+    n = json_of("upload", *table, *line)["tests"]
     assert n > 4
     before = None
     for _ in range(3):
-        run("standalone", "--test", *LINE, "--json", report, "--overwrite")
-        found = json.loads(report.read_text())
+        found = json_of("standalone", "--test", *LINE)
         assert found["tests"] == n and not found["fault"]
         if found["phase"] != "idle":
             before = found
@@ -118,10 +111,9 @@ def test_board_evaluates_stored_tests(device, table, tmp_path):
     assert "done: 2 of 2 epochs" in run("standalone", "--watch", *LINE)
     before = replace(device.trainer.registers)
     weights = device.engine.w.copy()
-    output = run("standalone", "--test", *LINE, "--json", report, "--overwrite")
+    output, found = output_and_json("standalone", "--test", *LINE)
     assert device.trainer.registers == before and (device.engine.w == weights).all()
     run("save", tmp_path / "learnt.npz", "--like", begin, *LINE)
-    found = json.loads(report.read_text())
     run("train", *table, *NETWORK_OPTIONS, "--set", "learning.order=standalone", "--out", tmp_path / "golden")
     _, golden = networks.load(tmp_path / "golden" / NETWORK)
     assert digest(networks.load(tmp_path / "learnt.npz")[1]) == digest(golden)
@@ -284,7 +276,7 @@ def test_invalid_requests(device, table, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("chip", "message"),
-    [(0xFFFFFF, "no flash answers"), (0, "no flash answers"), (0xC84013, "524,288 bytes")],
+    [(0xFFFFFF, "JEDEC ID ffffff"), (0, "JEDEC ID 0"), (0xC84013, "524,288 bytes")],
 )
 def test_unsuitable_flash(device, chip, message):
     """The flash is unchanged."""

@@ -36,9 +36,10 @@ from equilif_golden.link.protocol import OVERHEAD
 from equilif_golden.network import Network
 from equilif_golden.samples import one_hot
 from equilif_golden.tokens import TokenRows
-from tests.cli import run
+from tests.cli import json_of, output_and_json, run
 from tests.faulty import Faulty
 from tests.link.test_protocol import client_of
+from tests.runs import trained
 from tests.test_tokens import LEARNS, data_set
 
 CONFIG = EngineConfig(lanes=4, tiles=128, value_groups=64, state_groups=32, program_words=512)
@@ -62,11 +63,8 @@ def connected(monkeypatch, tmp_path, request):
     return client
 
 
-def trained(learner=Kernel, **options):
-    found = Run.start(LEARNS, data_set(), 0, learner)
-    while not found.done:
-        found.epoch(**options)
-    return found
+def whole_run(learner=Kernel, **options):
+    return trained(Run.start(LEARNS, data_set(), 0, learner), **options)
 
 
 # -- training --------------------------------------------------------------------------------------
@@ -74,7 +72,7 @@ def trained(learner=Kernel, **options):
 @pytest.mark.parametrize("connected", [CONFIG, IN_SDRAM], indirect=True, ids=["host", "sdram"])
 def test_table_learns_as_golden(connected, tmp_path):
     """From the command line: train, resume, evaluate."""
-    want = trained()
+    want = whole_run()
     line = ("--port", "there", "--out", tmp_path / "run")
     run("train", "vowels", "--config", tmp_path / "net.toml", "--epochs", 1, *line)
     run("train", "--resume", "--epochs", 2, *line)
@@ -85,8 +83,7 @@ def test_table_learns_as_golden(connected, tmp_path):
     assert [e["weights"] for e in history] == [e.weights for e in want.history]
     found = {}
     for where in ((), ("--port", "there")):
-        run("evaluate", tmp_path / "run" / NETWORK, *where, "--json", tmp_path / "e.json", "--overwrite")
-        found[where] = json.loads((tmp_path / "e.json").read_text())
+        found[where] = json_of("evaluate", tmp_path / "run" / NETWORK, *where)
     got, golden = found["--port", "there"], found[()]
     assert got["confusion"] == golden["confusion"] and got["accuracy"] == want.history[-1].test_accuracy
     assert got["spikes_per_sample"] == golden["spikes_per_sample"]
@@ -106,16 +103,14 @@ def test_table_resume_within_epoch(tmp_path):
         Run.start(LEARNS, data_set(), 0, make).epoch(progress, folder=tmp_path, every=0)
     again = Run.resume(tmp_path, data_set(), make=make)
     assert 0 < again.marks[-1].samples <= 17 and not again.history
-    while not again.done:
-        again.epoch()
-    assert digest(again.weights) == digest(trained().weights)
+    assert digest(trained(again).weights) == digest(whole_run().weights)
 
 
 def test_damaged_frames_change_nothing():
     """Patterns are written, run and read exactly once."""
     client = board()
     client.port = line = Faulty(client.port, 0.05, random.Random(1))
-    assert digest(trained(functools.partial(Chip, client)).weights) == digest(trained().weights)
+    assert digest(whole_run(functools.partial(Chip, client)).weights) == digest(whole_run().weights)
     assert sum(line.faults.values()) > 20 and client.traffic.repeated > 0
 
 
@@ -153,12 +148,12 @@ def test_board_reset_is_detected():
 @pytest.mark.parametrize(
     "tokens, message",
     [
-        (lambda t: None, "give tokens"),
+        (lambda t: None, "tokens"),
         (lambda t: t.sample(0), "tokens.*TokenRows"),
         (lambda t: data_set().tokens_train, "tokens.*30"),
         (lambda t: t._replace(rows=t.rows + 20), r"rows.*0\.\.19"),
         (lambda t: t._replace(table=t.table[:7]), "7.*20"),
-        (lambda t: TokenRows(t.table, np.zeros(9, np.int32), np.array([0, 9])), "up to 8 tokens.*9"),
+        (lambda t: TokenRows(t.table, np.zeros(9, np.int32), np.array([0, 9])), "8 tokens.*9"),
     ],
 )
 def test_tokens_are_checked_before_sending(tokens, message):
@@ -172,7 +167,7 @@ def test_tokens_are_checked_before_sending(tokens, message):
 
 # -- saved and restored ----------------------------------------------------------------------------
 def test_save_keeps_table(connected, tmp_path):
-    want = trained()
+    want = whole_run()
     networks.save(tmp_path / "n.npz", want.network, want.weights)
     held = want.network.n_weights - 20 * 6
     output = run("restore", tmp_path / "n.npz", "--port", "there")
@@ -277,13 +272,13 @@ def test_cost_of_table():
 def test_show_table(connected, tmp_path):
     """With data, which give its size, and for a saved network."""
     file = tmp_path / "net.toml"
-    outputs = ("--json", tmp_path / "s.json", "--out", tmp_path / "n.svg", "--overwrite")
+    outputs = ("--out", tmp_path / "n.svg", "--overwrite")
     networks.save(tmp_path / "n.npz", network := LEARNS.network(data_set()), network.initial_weights())
     for arguments in ((file, "vowels"), (tmp_path / "n.npz",)):
-        output = run("show", *arguments, *outputs)
+        output, shown = output_and_json("show", *arguments, *outputs)
         assert "120 of these weights" in output
         assert "no, tokens" not in output
-        (found,) = (s for s in json.loads((tmp_path / "s.json").read_text())["synapses"] if s["table"])
+        (found,) = (s for s in shown["synapses"] if s["table"])
         assert (found["rows"], found["columns"], found["weights"], found["learning_rate_scale"]) == (
             20,
             6,
@@ -292,14 +287,15 @@ def test_show_table(connected, tmp_path):
         )
         drawn = (tmp_path / "n.svg").read_text()
         assert "table, 20 tokens of 6" in drawn and "4 x learning rate" in drawn
-    assert "embedding table" not in run("show", file, *outputs)
-    (found,) = (s for s in json.loads((tmp_path / "s.json").read_text())["synapses"] if s["table"])
+    output, shown = output_and_json("show", file, *outputs)
+    assert "embedding table" not in output
+    (found,) = (s for s in shown["synapses"] if s["table"])
     assert found["rows"] is None and "embedding table" in (tmp_path / "n.svg").read_text()
 
 
 def test_report_and_attention_use_table(connected, tmp_path):
     """Rows of the network, not of the data."""
-    made = trained(folder=tmp_path / "run")
+    made = whole_run(folder=tmp_path / "run")
     data = data_set()
     index = 3
     (found,) = attention.look(made.network, made.weights, data, [index])

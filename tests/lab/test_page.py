@@ -24,6 +24,7 @@ from equilif.training.storage.history import digest
 from equilif.training.storage.pretrained import Card, model_path
 from equilif_golden import network as networks
 from equilif_golden.engine.compiler import Compiled
+from tests.programs import program
 
 pytestmark = pytest.mark.skipif(shutil.which("node") is None, reason="Node.js is not installed")
 
@@ -180,8 +181,7 @@ def test_modules_join_to_one_script(tmp_path):
         assert not re.search(r"^(import|export)\b", text, re.M)
         path = tmp_path / "script.mjs"
         path.write_text(text)
-        done = subprocess.run(["node", "--check", path], capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
+        program("node", "--check", path)
 
 
 def test_server_has_one_page():

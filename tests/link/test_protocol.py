@@ -165,7 +165,7 @@ def test_identity_of_a_front_end():
                 Identity.unpack(bytes([VERSION]) + packed[1:])
         client, _ = client_of(Device(CONFIG, front_end=kind))
         assert client.identify().front_end is kind
-    with pytest.raises(ValueError, match="front ends"):
+    with pytest.raises(ValueError, match="identity.*two"):
         Identity.unpack(bytes([FRONT_END_VERSION, 0x82]) + plain[2:])
 
 
@@ -575,12 +575,12 @@ def test_stale_reply_is_skipped():
     [
         (Command.RUN, RUN_HEADER.pack(LEARN, 0, 0, 0), Status.NO_PROGRAM, "RUN.*NO_PROGRAM"),
         (Command.READ, READ_HEADER.pack(Region.VALUE, 127, 2), Status.BAD_ADDRESS, "BAD_ADDRESS"),
-        (Command.READ, READ_HEADER.pack(7, 0, 1), Status.BAD_REGION, "BAD_REGION: the bitstream"),
+        (Command.READ, READ_HEADER.pack(7, 0, 1), Status.BAD_REGION, "READ.*BAD_REGION"),
         (
             Command.WRITE,
             WRITE_HEADER.pack(Region.WEIGHT, 0) + b"abc",
             Status.BAD_LENGTH,
-            "BAD_LENGTH: the bitstream",
+            "WRITE.*BAD_LENGTH",
         ),
         (Command.LOAD, bytes(12) + b"\x02" + bytes(23), Status.BAD_PROGRAM, "BAD_PROGRAM.*1"),
     ],

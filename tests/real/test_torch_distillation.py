@@ -20,7 +20,7 @@ from equilif_golden.real.trainer import Trainer, TrainerSettings  # noqa: E402
 NET = Network.transformer(TransformerSizes(3, 6, 12, 1, 4, heads=2, hidden=16))
 
 
-class Teacher(torch.nn.Module):
+class TableTeacher(torch.nn.Module):
     """Class by class 2 or -2 of the symbol at a position, and activities."""
 
     def __init__(self) -> None:
@@ -48,7 +48,7 @@ def trained(hidden: dict[str, int], **options: Any) -> Trainer:
         scales=transformer.learning_rates(NET),
         centres=transformer.centres(NET),
         loss=transformer.cross_entropy,
-        distillation=Distillation(model, Teacher(), hidden, **options),
+        distillation=Distillation(model, TableTeacher(), hidden, **options),
     )
     for step in range(120):
         x, _ = samples(step, 32)
@@ -63,7 +63,7 @@ def test_outputs():
     with torch.no_grad():
         drive = trainer.model(x)[1]
         student = transformer.probabilities(drive, 3)
-        teacher = Teacher()(x).logits.softmax(-1)
+        teacher = TableTeacher()(x).logits.softmax(-1)
     assert float((student - teacher).abs().mean()) < 0.02
 
 
@@ -72,12 +72,12 @@ def test_hidden_rates():
     trainer = trained({"features1": 5}, share=0.0, weight=1.0)
     x, symbols = samples(1000, 50)
     assert trainer.distillation is not None
-    taught = Teacher()(x).hidden["features1"]
+    taught = TableTeacher()(x).hidden["features1"]
     with torch.no_grad():
         rates = trainer.model(x)[0][:, trainer.model.part["features1"]].view(50, 3, -1)
         found = trainer.distillation.maps["features1"](rates)
     assert float((found - taught).detach().square().mean()) < 0.1 * float(taught.var())
-    assert torch.equal(trainer.distillation.teacher.hidden, Teacher().hidden)
+    assert torch.equal(trainer.distillation.teacher.hidden, TableTeacher().hidden)
     # the maps are part of the state
     other = trained({"features1": 5}, share=0.0, weight=0.0)
     other.restore(trainer.state())
@@ -90,12 +90,12 @@ def test_refused():
     model = Rates(NET)
     for name in ("attention1", "tokens"):
         with pytest.raises(ValueError, match=name):
-            Distillation(model, Teacher(), {name: 5})
+            Distillation(model, TableTeacher(), {name: 5})
     with pytest.raises(KeyError, match="nothing"):
-        Distillation(model, Teacher(), {"nothing": 5})
+        Distillation(model, TableTeacher(), {"nothing": 5})
     with pytest.raises(ValueError, match=r"share.*0.*1.*2"):
-        Distillation(model, Teacher(), share=2)
+        Distillation(model, TableTeacher(), share=2)
     x, _ = samples(0, 2)
     rates, drive = model(x)
     with pytest.raises(ValueError, match=r"\(2, 3, 4\).*\(2, 11\)"):
-        Distillation(model, Teacher())([x], rates, drive[:, :-1], drive.sum(1))
+        Distillation(model, TableTeacher())([x], rates, drive[:, :-1], drive.sum(1))

@@ -21,7 +21,7 @@ from equilif_golden.kernel import Kernel  # noqa: E402
 from equilif_golden.network import Network  # noqa: E402
 from equilif_golden.real.rates import Rates, integer_rates  # noqa: E402
 from equilif_golden.real.trainer import hinge  # noqa: E402
-from tests.cli import error_of, run  # noqa: E402
+from tests.cli import error_of, json_of, run  # noqa: E402
 
 EXACT = {"dtype": torch.float64, "tolerance": 1e-12, "limit": 1000}
 NETWORKS = {
@@ -87,25 +87,23 @@ def trained(tmp_path_factory):
     return out
 
 
-def test_trained_maps_as_spikes(trained, tmp_path):
+def test_trained_maps_as_spikes(trained):
     """Trained, saved, deployed and evaluated: 8x8 - 12 maps of 2x2 - 10."""
     network = networks.load(trained / "network.npz")[0]
     assert [p.shape for p in network.maps] == [(8, 8, 1), (2, 2, 12)] and not network.feedforward
     real = json.loads((trained / HISTORY).read_text())
     assert real["sizes"] == "8x8x1-2x2x12-10" and real["epochs"][-1]["test_accuracy"] > 0.93
-    run("deploy", trained, "--steps", 24, "--samples", 20, "--json", tmp_path / "d.json")
-    found = json.loads((tmp_path / "d.json").read_text())
+    found = json_of("deploy", trained, "--steps", 24, "--samples", 20)
     assert found["float"] == real["epochs"][-1]["test_accuracy"]
     assert abs(found["rates"] - found["float"]) <= 0.01
     cosines = found["gradients"]["all"]
     assert cosines["unrolled"] > 1 - 1e-6 and cosines["ep"] > 1 - 1e-4
     (spiking,) = found["spiking"]
     assert spiking["accuracy"] > found["rates"] - 0.02 and found["convergence"]["slope"] < -0.8
-    run("evaluate", trained / "network.npz", "--json", tmp_path / "e.json")
-    assert json.loads((tmp_path / "e.json").read_text())["accuracy"] > found["rates"] - 0.02
+    assert json_of("evaluate", trained / "network.npz")["accuracy"] > found["rates"] - 0.02
 
 
-def test_run_with_maps_continues_with_ep(trained, tmp_path):
+def test_run_with_maps_continues_with_ep(trained):
     run("train-rates", "--resume", "--epochs", 7, "--out", trained)
     network, weights = networks.load(trained / "network.npz")
     chip = Kernel(network, weights, learning_rate=0.002)

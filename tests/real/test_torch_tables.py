@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from dataclasses import replace
 
 import numpy as np
@@ -27,8 +24,8 @@ from equilif_golden.real.rates import PART, Rates  # noqa: E402
 from equilif_golden.real.trainer import Trainer, TrainerSettings, hinge, predict  # noqa: E402
 from equilif_golden.reference import Reference  # noqa: E402
 from equilif_golden.schedule import Schedule  # noqa: E402
-from tests.real.test_torch_rates import EXACT, slope  # noqa: E402
-from tests.training.test_deploy import run  # noqa: E402
+from tests.cli import json_of, run  # noqa: E402
+from tests.real.test_torch_rates import EXACT, in_one_and_two_processes, slope  # noqa: E402
 
 ROWS, WIDTH, CLASSES = 12, 6, 3
 
@@ -237,18 +234,7 @@ distributed.leave()
 
 @pytest.mark.regress
 def test_table_of_two_processes_equals_one(tmp_path):
-    (tmp_path / "two.py").write_text(TWO)
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
-    runs = []
-    for name, launcher in (
-        ("one", []),
-        ("two", ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]),
-    ):
-        command = [sys.executable, *launcher, str(tmp_path / "two.py"), str(tmp_path / name)]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        runs.append(np.load(tmp_path / f"{name}.npz"))
-    one, two = runs
+    one, two = in_one_and_two_processes(TWO, tmp_path)
     for name in one.files:
         assert np.abs(one[name] - two[name]).max() < 1e-7, name
 
@@ -294,8 +280,7 @@ def test_reviews_end_to_end(reviews, monkeypatch):
     assert net.table is not None and weights[net.table.name].shape == (8 + 3, 2)
     run("train-rates", "imdb", "--data", reviews, "--resume", "--epochs", 13, "--out", out)
     assert len(json.loads((out / HISTORY).read_text())["epochs"]) == 13
-    run("deploy", out, "--data", reviews, "--steps", 24, "--json", out / "deployed.json")
-    deployed = json.loads((out / "deployed.json").read_text())
+    deployed = json_of("deploy", out, "--data", reviews, "--steps", 24)
     assert deployed["settled"] == 1 and deployed["spiking"][0]["accuracy"] > 0.9
     assert deployed["quantisation"][0]["synapse"] == "memory-query"
 

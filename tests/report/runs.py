@@ -20,6 +20,7 @@ from equilif.training.settings.description import Description
 from equilif.training.settings.patches import patched
 from equilif.training.settings.presets import PRESETS
 from equilif_golden.network import TokenRows
+from tests import runs as whole
 
 #: names that a page must escape
 CLASSES = ("<script>alert(1)</script>", "salt & pepper", "$x_1$ \"q\" 'z'")
@@ -27,7 +28,7 @@ COLUMNS = ("width", "<b>height</b>", "a & b", "{{ 7 * 7 }}", "ünïcödé 漢字
 
 
 @dataclass(frozen=True)
-class Page:
+class ReportPage:
     """A report page; ``pictures``: minimum number of pictures."""
 
     kind: str
@@ -37,9 +38,7 @@ class Page:
 
 def trained(folder: Path, preset: Description, data: DataSet) -> DataSet:
     """Train a preset and save the run in ``folder``; its data."""
-    run = Run.start(preset, data, 0)
-    while not run.done:
-        run.epoch(folder=folder)
+    whole.trained(Run.start(preset, data, 0), folder=folder)
     return data
 
 
@@ -95,7 +94,7 @@ def texts(folder: Path) -> DataSet:
 KINDS: dict[str, Callable[[Path], DataSet]] = {"digits": digits, "table": table, "texts": texts}
 
 
-def page(kind: str, folder: Path, *, lost: bool = False) -> Page:
+def page(kind: str, folder: Path, *, lost: bool = False) -> ReportPage:
     """Report page of a run; ``lost``: samples are missing."""
     data = KINDS[kind](folder)
     report = pages.write(
@@ -103,4 +102,4 @@ def page(kind: str, folder: Path, *, lost: bool = False) -> Page:
     )
     path = folder / "report.html"
     path.write_text(report.html, encoding="utf-8")
-    return Page(kind, path, {"digits": 16 + 12 + 3, "table": 3, "texts": 3}[kind])
+    return ReportPage(kind, path, {"digits": 16 + 12 + 3, "table": 3, "texts": 3}[kind])

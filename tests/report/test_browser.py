@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.chromium import SHOTS, WIDTHS, browser, shot, show
-from tests.report.runs import KINDS, Page, page
+from tests.report.runs import KINDS, ReportPage, page
 
 __all__ = ["browser"]
 
@@ -18,7 +18,7 @@ SCHEMES = ("light", "dark")
 
 
 @pytest.fixture(scope="module", params=KINDS)
-def made(request: Any, tmp_path_factory: pytest.TempPathFactory) -> Page:
+def made(request: Any, tmp_path_factory: pytest.TempPathFactory) -> ReportPage:
     return page(request.param, tmp_path_factory.mktemp("run"))
 
 

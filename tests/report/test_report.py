@@ -36,7 +36,7 @@ from tests.report.runs import CLASSES, COLUMNS, KINDS, table
 VOID = {"meta", "link", "img", "br", "source"}
 
 
-class Page(HTMLParser):
+class ParsedPage(HTMLParser):
     """Parser of a page; AssertionError for wrong nesting."""
 
     def __init__(self, text: str):
@@ -87,7 +87,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[run.SavedR
 @pytest.mark.parametrize("kind", KINDS)
 def test_page_is_self_contained(made, kind):
     saved, data, report = made[kind]
-    parsed = Page(report.html)
+    parsed = ParsedPage(report.html)
     everywhere = {"learning", "mistakes", "sample", "network", "boards", "repeat"}
     assert everywhere <= parsed.sections
     assert ("fields" in parsed.sections) == (kind != "texts")
@@ -105,7 +105,7 @@ def test_page_is_self_contained(made, kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_pictures_are_valid(made, kind):
-    parsed = Page(made[kind][2].html)
+    parsed = ParsedPage(made[kind][2].html)
     kinds = Counter()
     for tag, given in parsed.attributes:
         address = given.get("src") or given.get("srcset")
@@ -122,7 +122,7 @@ def test_pictures_are_valid(made, kind):
 
 
 def test_dark_scheme_colours(made):
-    parsed = Page(made["digits"][2].html)
+    parsed = ParsedPage(made["digits"][2].html)
     light, dark = (
         base64.b64decode(next(str(g[name]) for t, g in parsed.attributes if t == tag).partition(",")[2])
         for tag, name in (("source", "srcset"), ("img", "src"))
@@ -132,7 +132,7 @@ def test_dark_scheme_colours(made):
 
 def test_user_names_are_escaped(made):
     saved, data, report = made["table"]
-    parsed = Page(report.html)
+    parsed = ParsedPage(report.html)
     assert parsed.count["script"] == 0
     for name in (*CLASSES, *COLUMNS, "own & <b>.csv"):
         assert " ".join(name.split()) in parsed.text
@@ -140,7 +140,7 @@ def test_user_names_are_escaped(made):
 
 def test_page_shows_results(made):
     saved, data, report = made["digits"]
-    text = Page(report.html).text
+    text = ParsedPage(report.html).text
     found = evaluate(saved.network, saved.weights, data.x_test, data.y_test)
     assert f"{100 * found.accuracy:.2f} %" in text
     assert found.accuracy == saved.history.epochs[-1].test_accuracy == report.metrics["accuracy"]
@@ -153,7 +153,7 @@ def test_page_shows_results(made):
 
 def test_texts_are_shown_as_words(made):
     saved, data, report = made["texts"]
-    text = Page(report.html).text
+    text = ParsedPage(report.html).text
     worst = report.metrics["worst"]
     tokens = data.tokens_test
     first = tokens.rows[tokens.off[worst[0]["at"]] : tokens.off[worst[0]["at"] + 1]]
@@ -283,7 +283,7 @@ def test_report_command(made, tmp_path):
     shutil.copytree(saved.folder, tmp_path / "run")
     output = command("report", tmp_path / "run", "--json", tmp_path / "output.json")
     assert "on digits; wrote" in output
-    assert Page((tmp_path / "run" / "report.html").read_text()).sections
+    assert ParsedPage((tmp_path / "run" / "report.html").read_text()).sections
     summary = json.loads((tmp_path / "output.json").read_text())
     assert summary["samples_missing"] is None and summary["data"] == "digits"
     assert "<p" not in json.dumps(summary)
@@ -296,11 +296,11 @@ def test_missing_samples(tmp_path):
     file.rename(tmp_path / "moved.csv")
     out = tmp_path / "out.html"
     assert "without samples" in command("report", tmp_path / "run", "--out", out)
-    parsed = Page(out.read_text())
+    parsed = ParsedPage(out.read_text())
     assert f"there is no {file}" in parsed.text and "--data" in parsed.text
     assert "mistakes" not in parsed.sections and {"learning", "fields", "boards"} <= parsed.sections
     command("report", tmp_path / "run", "--out", out, "--overwrite", "--data", tmp_path / "moved.csv")
-    assert "mistakes" in Page(out.read_text()).sections
+    assert "mistakes" in ParsedPage(out.read_text()).sections
     assert "could not be read" in error_of("report", tmp_path / "run", "--sample", 1)
     assert f"there is no {file}" in error_of("report", tmp_path / "run", "--data", file)
 
@@ -343,7 +343,7 @@ def test_rate_run_has_spiking_accuracy(made, tmp_path):
     )
     command("report", out)
     saved = run.read(out)
-    text = Page((out / "report.html").read_text()).text
+    text = ParsedPage((out / "report.html").read_text()).text
     assert "test accuracy, as spikes" in text and "in floating point" in text
     assert f"{100 * saved.history.epochs[-1].test_accuracy:.2f} %" in text
     assert "equilif train-rates digits --hidden 8 --epochs 1 --set rates.batch_size=512 --seed 0" in text
@@ -381,7 +381,7 @@ def test_rate_run_on_own_data(made, tmp_path):
     out = tmp_path / "rates"
     command("train-rates", data.about.path, "--label", "kind", "--hidden", 8, "--epochs", 1, "--out", out)
     command("report", out)
-    text = Page((out / "report.html").read_text()).text
+    text = ParsedPage((out / "report.html").read_text()).text
     line = run.read(out).repeat(data).commands[0]
     assert " ".join(line.split()) in text and "--label kind" in line and "--hidden 8" in line
     assert all(name in text for name in COLUMNS)

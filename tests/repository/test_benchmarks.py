@@ -52,7 +52,7 @@ def test_record_commands_parse(record):
     """The command of a record is one of its benchmark, for each of its entries."""
     module = importlib.import_module(f"benchmarks.{record.benchmark}")
     known = records.read(records.ROOT / record.file)
-    for entry in known[record.entries] if record.entries else [""]:
+    for entry in known.get(record.entries, ()) if record.entries else [""]:
         words = shlex.split(record.command(entry))
         assert words[:4] == ["python", "-m", "benchmarks", record.benchmark]
         parser_of(KNOWN[record.benchmark], module).parse_args(words[4:])
@@ -87,7 +87,7 @@ def test_bad_input_is_one_error(arguments, capsys):
 
 def test_choose():
     assert choose((), "ab", "letter") == ["a", "b"] and choose(["b"], "ab", "letter") == ["b"]
-    with pytest.raises(ValueError, match="letter c: .*a, b"):
+    with pytest.raises(ValueError, match=r"\bc: .*a, b"):
         choose(["b", "c"], "ab", "letter")
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
 import pytest
 
 from equilif_golden import extras
+from tests.programs import python
 
 ROOT = Path(__file__).parents[2]
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
@@ -89,9 +88,7 @@ def check(packages: list[str]) -> int:
     """Import all modules without these packages, and check every message; the number of messages."""
     modules = {MODULES.get(package, package): package for package in BROUGHT}  # some are not installed here
     blocked = [MODULES.get(package, package) for package in packages]
-    done = subprocess.run([sys.executable, "-c", CODE, *blocked], capture_output=True, text=True, cwd=ROOT)
-    assert done.returncode == 0, done.stderr
-    found, failed = json.loads(done.stdout)
+    found, failed = json.loads(python(CODE, *blocked, cwd=ROOT).stdout)
     assert not {name for name in failed if not INDIRECT.match(name)}, failed
     for name, message in found.items():
         missing = modules[message.partition(" ")[0]]

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import ast
 import functools
-import subprocess
-import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import equilif_golden
+from tests.programs import python
 
 HEAVY = {
     "amaranth",
@@ -44,13 +43,7 @@ print(len(modules), *(m for m in forbidden if sys.modules[m] is not None))
 
 
 def imported(forbidden: set[str], modules: list[str]) -> str:
-    return subprocess.run(
-        [sys.executable, "-c", CODE, ",".join(sorted(forbidden)), *modules],
-        cwd=ROOT.parent,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.strip()
+    return python(CODE, ",".join(sorted(forbidden)), *modules, cwd=ROOT.parent).stdout.strip()
 
 
 def test_golden_needs_numpy_and_numba_only():

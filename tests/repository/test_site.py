@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import html
-import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 
@@ -15,6 +13,7 @@ import typer
 import equilif
 import equilif.cli
 from tests.chromium import SHOTS, WIDTHS, browser, shot, show
+from tests.programs import program
 
 __all__ = ["browser"]
 
@@ -28,14 +27,8 @@ pytestmark = pytest.mark.regress  # ./run docs builds the site
 def site(tmp_path_factory):
     """The site, built in strict mode (broken links and anchors are errors)."""
     folder = tmp_path_factory.mktemp("site")
-    done = subprocess.run(
-        [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)],
-        cwd=ROOT,
-        env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    build = (sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", folder)
+    program(*build, cwd=ROOT, NO_MKDOCS_2_WARNING="1")
     return folder
 
 

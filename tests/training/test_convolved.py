@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +21,7 @@ from equilif_golden import network as networks
 from equilif_golden.kernel import Kernel
 from equilif_golden.network import Network
 from equilif_golden.schedule import Schedule
-from tests.cli import error_of, run
+from tests.cli import error_of, json_of, run
 from tests.data.test_own_data import nmnist, npz, shd
 
 
@@ -99,8 +98,7 @@ def test_convolution_run(tmp_path):
         again.epoch()
     assert all((again.weights[name] == w).all() for name, w in weights.items())
     assert again.history[-1].test_accuracy > 0.6
-    run("show", out, "--json", tmp_path / "shown.json")
-    shown = json.loads((tmp_path / "shown.json").read_text())
+    shown = json_of("show", out)
     assert [s["kernel"] for s in shown["synapses"]] == [3, None, 3, None, None, None]
     assert shown["weights"] == 9 * 6 + 6 + 9 * 6 * 8 + 8 + 128 * 10 + 10
     run("init", out, "--out", tmp_path / "net.toml")

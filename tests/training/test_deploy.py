@@ -11,11 +11,11 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from equilif.data.sets import images as data  # noqa: E402
-from equilif.show import plots  # noqa: E402
 from equilif.show import training as show_training  # noqa: E402
 from equilif.training.analysis.deploy import TIMES, converge, deploy, quantisation, window  # noqa: E402
 from equilif.training.backends.rates import order  # noqa: E402
 from equilif.training.settings.presets import RATES  # noqa: E402
+from equilif.training.storage.folder import CURVE, DEPLOYMENT  # noqa: E402
 from equilif.training.storage.history import CHECKPOINT, HISTORY, NETWORK  # noqa: E402
 from equilif_golden import network  # noqa: E402
 from equilif_golden.fixed import Numerics  # noqa: E402
@@ -25,7 +25,7 @@ from equilif_golden.real.rates import Rates, integer_rates  # noqa: E402
 from equilif_golden.real.trainer import Trainer, TrainerSettings  # noqa: E402
 from equilif_golden.reference import Reference  # noqa: E402
 from equilif_golden.schedule import Schedule  # noqa: E402
-from tests.cli import run  # noqa: E402
+from tests.cli import json_of, output_and_json, run  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -38,20 +38,19 @@ def trained(tmp_path_factory):
 
 def test_save_and_evaluate(trained):
     printed, history = (json.loads((trained / name).read_text()) for name in ("printed.json", HISTORY))
-    assert printed["files"] == [NETWORK, HISTORY, CHECKPOINT, plots.CURVE] and all(
+    assert printed["files"] == [NETWORK, HISTORY, CHECKPOINT, CURVE] and all(
         (trained / f).exists() for f in printed["files"]
     )
     assert printed["epochs"] == history["epochs"] and [e["epoch"] for e in history["epochs"]] == [1, 2, 3]
     assert history["epochs"][0]["learning_rate"] > history["epochs"][-1]["learning_rate"] > 0
     assert printed["accuracy"] == history["epochs"][-1]["test_accuracy"] > 0.7
-    assert "digits: " in run("evaluate", trained / NETWORK, "--json", trained / "evaluated.json")
-    assert json.loads((trained / "evaluated.json").read_text())["accuracy"] > 0.7
+    output, found = output_and_json("evaluate", trained / NETWORK)
+    assert "digits: " in output and found["accuracy"] > 0.7
 
 
 def test_deployment_report(trained):
-    run("deploy", trained, "--steps", 4, "--steps", 32, "--samples", 40, "--json", trained / "deployed.json")
-    found = json.loads((trained / "deployed.json").read_text())
-    assert (trained / plots.DEPLOYMENT).exists()
+    found = json_of("deploy", trained, "--steps", 4, "--steps", 32, "--samples", 40)
+    assert (trained / DEPLOYMENT).exists()
     assert abs(found["float"] - found["rates"]) < 0.01 and found["settled"] == 1.0
     coarse, fine = found["spiking"]
     assert (coarse["steps"], coarse["window"], fine["steps"], fine["window"]) == (4, 2, 32, 16)
@@ -87,8 +86,8 @@ def test_attention_deployment(tmp_path):
         and abs(found.spiking[1].accuracy - found.rates) < 0.05
     )
     show_training.deployment(found, "kinds", tmp_path)
-    assert (tmp_path / plots.DEPLOYMENT).exists()
-    with pytest.raises(ValueError, match="whole windows"):
+    assert (tmp_path / DEPLOYMENT).exists()
+    with pytest.raises(ValueError, match="free 7.*nudged 2"):
         deploy(model, d, steps=(7,))
 
 

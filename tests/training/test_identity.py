@@ -152,7 +152,7 @@ def write_npz(path: Path, data: Data) -> None:
 
 
 @dataclasses.dataclass(frozen=True)
-class Kind:
+class SourceKind:
     """A kind of data: generator, writer, training options; ``narrower``: samples of another shape."""
 
     path: str
@@ -163,12 +163,12 @@ class Kind:
 
 
 KINDS = {
-    "table": Kind("t.csv", rows, write_csv, ("--label", "kind"), lambda x: x[:3]),
-    "arrays": Kind("t.npz", rows, write_npz, (), lambda x: x[:3]),
-    "images": Kind("pictures", pictures, write_folders, (), lambda x: np.ascontiguousarray(x.T)),
-    "series": Kind("s.npz", series, write_npz, (), lambda x: x[:, :1]),
-    "memory": Kind("s.npz", series, write_npz, ("--set", "data.attention=true"), lambda x: x[:, :1]),
-    "texts": Kind(
+    "table": SourceKind("t.csv", rows, write_csv, ("--label", "kind"), lambda x: x[:3]),
+    "arrays": SourceKind("t.npz", rows, write_npz, (), lambda x: x[:3]),
+    "images": SourceKind("pictures", pictures, write_folders, (), lambda x: np.ascontiguousarray(x.T)),
+    "series": SourceKind("s.npz", series, write_npz, (), lambda x: x[:, :1]),
+    "memory": SourceKind("s.npz", series, write_npz, ("--set", "data.attention=true"), lambda x: x[:, :1]),
+    "texts": SourceKind(
         "t.csv",
         texts,
         write_csv,
@@ -184,10 +184,12 @@ KINDS = {
         ),
         lambda x: "",
     ),
-    "sensor": Kind(
+    "sensor": SourceKind(
         "readings", readings, write_class_folders, ("--set", "data.front_end=true"), lambda x: x[:, :1]
     ),
-    "words": Kind("sounds", sounds, write_class_folders, ("--set", "data.front_end=true"), lambda x: x[::2]),
+    "words": SourceKind(
+        "sounds", sounds, write_class_folders, ("--set", "data.front_end=true"), lambda x: x[::2]
+    ),
 }
 
 
@@ -200,7 +202,7 @@ def write_vectors(seed: int = 0) -> None:
 # -- changes of the files --------------------------------------------------------------------------
 ROTATED = dict(zip(CLASSES, (*CLASSES[1:], CLASSES[0]), strict=True))
 #: replacements of the samples
-CONTENTS: dict[str, Callable[[Kind, Data], Data]] = {
+CONTENTS: dict[str, Callable[[SourceKind, Data], Data]] = {
     "same": lambda kind, data: data,
     "other samples": lambda kind, data: kind.make(7),
     "classes permuted": lambda kind, data: data.renamed(ROTATED),
@@ -295,7 +297,7 @@ def outcome(line: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, str, di
     return code, capsys.readouterr().err, report
 
 
-def prepared(folder: Path, work: Path, kind: Kind) -> About:
+def prepared(folder: Path, work: Path, kind: SourceKind) -> About:
     """A copy of a trained folder; its network refers to the data of the copy."""
     shutil.copytree(folder, work)
     about = read_identity(work / "run/network.npz")

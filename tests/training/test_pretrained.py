@@ -2,15 +2,14 @@
 
 import json
 import shlex
-import subprocess
-import sys
 
 import pytest
 
 from equilif.training.storage.history import digest
 from equilif.training.storage.pretrained import FOLDER, Card, model_path
 from equilif_golden import network as networks
-from tests.cli import error_of, run
+from tests.cli import error_of, json_of, run
+from tests.programs import python
 
 CARDS = Card.all()
 
@@ -44,9 +43,8 @@ def test_training_again_gives_the_same_weights(name, tmp_path):
     assert history["epochs"][-1]["test_accuracy"] == card.accuracy and history["seed"] == card.seed
 
 
-def test_commands_take_names(tmp_path):
-    run("evaluate", "digits-64", "--json", tmp_path / "a.json")
-    report = json.loads((tmp_path / "a.json").read_text())
+def test_commands_take_names():
+    report = json_of("evaluate", "digits-64")
     assert report["accuracy"] == CARDS["digits-64"].accuracy
     assert "hidden1" in run("show", "digits-64")
     run("program", "digits-64")
@@ -60,17 +58,15 @@ def test_a_file_comes_before_a_pretrained_network(tmp_path, monkeypatch):
     assert "digits-64" in error_of("evaluate", "digits-64")
 
 
-def test_list(tmp_path):
-    run("models", "--json", tmp_path / "a.json")
-    models = json.loads((tmp_path / "a.json").read_text())["models"]
+def test_list():
+    models = json_of("models")["models"]
     assert models.keys() == CARDS.keys() and "icebreaker" in models["digits-64"]["boards"]
 
 
 def test_list_without_boards():
     code = "import sys; sys.modules['amaranth'] = None; import equilif.cli as c; c.main()"
-    done = subprocess.run([sys.executable, "-c", code, "models"], capture_output=True, text=True)
-    assert done.returncode == 0 and all(name in done.stdout for name in CARDS)
-    assert "[hdl,boards]'" in done.stdout.replace("\n", "")
+    printed = python(code, "models").stdout
+    assert all(name in printed for name in CARDS) and "[hdl,boards]'" in printed.replace("\n", "")
 
 
 def test_conversion_of_a_pretrained_network(tmp_path):

@@ -11,6 +11,7 @@ import pytest
 
 from equilif.data.sets import images as data
 from equilif.training.analysis import recall
+from equilif.training.storage.folder import RECALL
 from equilif_golden.hopfield import Hopfield
 
 plots = pytest.importorskip("equilif.show.plots", exc_type=ImportError)
@@ -132,10 +133,10 @@ def test_score():
     [
         ({"n": 1}, r"images.*2\.\.1437.*1"),
         ({"n": 1438}, r"images.*2\.\.1437.*1438"),
-        ({"n": 1100}, r"\(1 to 1024, at least 1\).*\(1100, 64\)"),
+        ({"n": 1100}, r"1024.*\(1100, 64\)"),
         ({"n": 9, "blank": 1.0}, r"blank.*\[0, 1\), not 1"),
         ({"n": 9, "blank": -0.1}, "blank"),
-        ({"n": 9.0}, "stored images.*integer"),
+        ({"n": 9.0}, r"^n .*2\.\.1437.*9\.0"),
         ({"n": 9, "seed": -1}, "seed.*0"),
         ({"n": 9, "blank": float("nan")}, "blank"),
         ({"n": 9, "steps": 0}, r"steps.*1\.\.1048576.*0"),
@@ -148,7 +149,7 @@ def test_invalid_arguments(digits, options, message):
 
 
 def test_picture(result, tmp_path):
-    plots.recall(result, tmp_path / plots.RECALL)
+    plots.recall(result, tmp_path / RECALL)
     assert (tmp_path / "recall.png").read_bytes().startswith(b"\x89PNG")
     with pytest.raises(ValueError, match="63 pixels"):
         plots.recall(replace(result, pixels=63, shape=()), tmp_path / "x.png")

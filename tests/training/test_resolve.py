@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,7 +20,7 @@ from equilif_golden import network as networks
 from equilif_golden.kernel import Kernel
 from equilif_golden.learning import largest_rate
 from equilif_golden.network import Network
-from tests.cli import run
+from tests.cli import json_of, run
 from tests.test_listening import WORDS, save, word
 from tests.test_sensor import CLASSES as MOVES
 from tests.test_sensor import recording, save_csv
@@ -53,7 +52,7 @@ CHANGES = (
 )
 
 
-class Case(NamedTuple):
+class NetworkCase(NamedTuple):
     kind: str
     hidden: tuple[str, ...]
     changes: dict[str, str]
@@ -84,9 +83,9 @@ class Case(NamedTuple):
         )
 
 
-CASES = [Case(kind, hidden, {}) for kind, (*_, nets) in DATA.items() for hidden in nets]
+CASES = [NetworkCase(kind, hidden, {}) for kind, (*_, nets) in DATA.items() for hidden in nets]
 CASES += [
-    Case(kind, hidden, changes)
+    NetworkCase(kind, hidden, changes)
     for kind, hidden in (("digits", ("9", "8")), ("arrays", ("9",)), ("images", ("conv:2",)))
     for changes in CHANGES[1:]
 ]
@@ -125,8 +124,7 @@ def test_one_network(case, data, tmp_path, monkeypatch):
     out = tmp_path / "run"
     run("train", *case.words, "--epochs", 1, "--out", out)
     network, weights = networks.load(out / "network.npz")
-    run("evaluate", out / "network.npz", "--json", tmp_path / "found.json")
-    found = json.loads((tmp_path / "found.json").read_text())
+    found = json_of("evaluate", out / "network.npz")
 
     resolved = resolve(case.request)
     training = Run.start(resolved.description, resolved.data)
@@ -152,24 +150,24 @@ def test_one_network(case, data, tmp_path, monkeypatch):
 
 #: what cannot be, with the parameters of Classifier that say it
 REFUSED = {
-    "no neurons": (Case("arrays", ("0",), {}), {"hidden": (0,)}),
-    "negative": (Case("arrays", ("-3",), {}), {"hidden": (-3,)}),
-    "text": (Case("arrays", ("deep",), {}), {"hidden": "deep"}),
-    "too many": (Case("arrays", ("100000",), {}), {"hidden": (100000,)}),
-    "convolution of rows": (Case("arrays", ("conv:4",), {}), {"hidden": ("conv:4",)}),
-    "convolution last": (Case("images", ("5", "conv:4"), {}), {"hidden": (5, "conv:4")}),
-    "no maps": (Case("images", ("conv:0",), {}), {"hidden": ("conv:0",)}),
-    "kernel beyond the image": (Case("images", ("conv:2:90",), {}), {"hidden": ("conv:2:90",)}),
-    "learning rate": (Case("arrays", (), {"learning.learning_rate": "-1"}), {"learning_rate": -1}),
+    "no neurons": (NetworkCase("arrays", ("0",), {}), {"hidden": (0,)}),
+    "negative": (NetworkCase("arrays", ("-3",), {}), {"hidden": (-3,)}),
+    "text": (NetworkCase("arrays", ("deep",), {}), {"hidden": "deep"}),
+    "too many": (NetworkCase("arrays", ("100000",), {}), {"hidden": (100000,)}),
+    "convolution of rows": (NetworkCase("arrays", ("conv:4",), {}), {"hidden": ("conv:4",)}),
+    "convolution last": (NetworkCase("images", ("5", "conv:4"), {}), {"hidden": (5, "conv:4")}),
+    "no maps": (NetworkCase("images", ("conv:0",), {}), {"hidden": ("conv:0",)}),
+    "kernel beyond the image": (NetworkCase("images", ("conv:2:90",), {}), {"hidden": ("conv:2:90",)}),
+    "learning rate": (NetworkCase("arrays", (), {"learning.learning_rate": "-1"}), {"learning_rate": -1}),
     "learning rate of a text": (
-        Case("arrays", (), {"learning.learning_rate": "fast"}),
+        NetworkCase("arrays", (), {"learning.learning_rate": "fast"}),
         {"learning_rate": "fast"},
     ),
-    "no epochs": (Case("arrays", (), {"learning.epochs": "0"}), {"epochs": 0}),
-    "part of an epoch": (Case("arrays", (), {"learning.epochs": "1.5"}), {"epochs": 1.5}),
-    "unknown key": (Case("arrays", (), {"learning.speed": "1"}), None),
-    "attention of rows": (Case("arrays", (), {"loading.n_pos": "1"}), None),
-    "convolution of tokens": (Case("memory", ("conv:4",), {}), None),
+    "no epochs": (NetworkCase("arrays", (), {"learning.epochs": "0"}), {"epochs": 0}),
+    "part of an epoch": (NetworkCase("arrays", (), {"learning.epochs": "1.5"}), {"epochs": 1.5}),
+    "unknown key": (NetworkCase("arrays", (), {"learning.speed": "1"}), None),
+    "attention of rows": (NetworkCase("arrays", (), {"loading.n_pos": "1"}), None),
+    "convolution of tokens": (NetworkCase("memory", ("conv:4",), {}), None),
 }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import subprocess
 import sys
@@ -17,7 +16,8 @@ from equilif.training.run import Run
 from equilif.training.settings.presets import PRESETS
 from equilif.training.storage.folder import LOCK, OWNER, folder_of, seed_folders
 from equilif.training.storage.history import HISTORY, NETWORK, read_history
-from tests.cli import error_of, run
+from tests.cli import error_of, output_and_json, run
+from tests.runs import trained
 
 SMALL = ("digits", "--hidden", 4, "--epochs", 2)
 PRESET = PRESETS["digits"].changed(hidden=(4,), epochs=2)
@@ -28,9 +28,7 @@ def alone() -> dict[int, list[str | None]]:
     """Weights after each epoch, by seed."""
     found = {}
     for seed in range(3):
-        training = Run.start(PRESET, images.load("digits"), seed)
-        while not training.done:
-            training.epoch()
+        training = trained(Run.start(PRESET, images.load("digits"), seed))
         found[seed] = [e.weights for e in training.history]
     return found
 
@@ -41,10 +39,8 @@ def weights(out: Path) -> dict[int, list[str | None]]:
 
 
 def test_parallel_seeds_equal_single_runs(alone, tmp_path):
-    printed = tmp_path / "printed.json"
-    output = run("train", *SMALL, "--seed", "0-2", "--out", tmp_path / "out", "--json", printed)
+    output, found = output_and_json("train", *SMALL, "--seed", "0-2", "--out", tmp_path / "out")
     assert weights(tmp_path / "out") == alone
-    found = json.loads(printed.read_text())
     accuracies = [r["accuracy"] for r in found["runs"]]
     assert [r["seed"] for r in found["runs"]] == [0, 1, 2]
     assert found["accuracy"] == pytest.approx(sum(accuracies) / 3) and f"{found['accuracy']:.2%}" in output
@@ -94,9 +90,7 @@ def test_ctrl_c_ends_all_seeds(tmp_path):
     assert any(len(found) < 60 for found in weights(tmp_path).values()), "it was not interrupted"
     run("train", "--resume", "--out", tmp_path)
     preset = PRESETS["digits"].changed(hidden=(4,), epochs=60, decay=0.99)
-    whole = Run.start(preset, images.load("digits"), 2)
-    while not whole.done:
-        whole.epoch()
+    whole = trained(Run.start(preset, images.load("digits"), 2))
     assert weights(tmp_path)[2] == [e.weights for e in whole.history]
 
 

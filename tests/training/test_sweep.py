@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -29,7 +28,8 @@ from equilif.bench.sweep import PointResult, Sweep, SweepPoint, front, pareto, p
 from equilif.hardware.boards import find
 from equilif.results import ToolFailed
 from equilif.training.settings.presets import PRESETS
-from tests.cli import BOARD, PNG, error_of, run
+from tests.cli import BOARD, PNG, error_of, json_of, run
+from tests.programs import program
 from tests.training.test_runs import write_idx
 
 DATA = "ab" * 32  #: a digest
@@ -230,10 +230,8 @@ def test_small_sweep(swept):
 def test_cycles_equal_verify(swept, tmp_path):
     """Cycles of the sweep equal those of verify on the same network."""
     point = json.loads((swept / "printed.json").read_text())["points"][0]
-    run("train", "digits", "--hidden", 8, "--epochs", 1, "--out", tmp_path, "--json", tmp_path / "a.json")
-    options = ("--network", tmp_path / "network.npz", "--samples", 2, "--json", tmp_path / "b.json")
-    run("verify", "digits", *options)
-    trained, verified = (json.loads((tmp_path / name).read_text()) for name in ("a.json", "b.json"))
+    trained = json_of("train", "digits", "--hidden", 8, "--epochs", 1, "--out", tmp_path)
+    verified = json_of("verify", "digits", "--network", tmp_path / "network.npz", "--samples", 2)
     assert point["accuracy"] == trained["accuracy"]
     # the dither differs after the first sample
     for kind in ("training", "inference"):
@@ -383,14 +381,7 @@ def killed_half_way(out: Path, n: int, *arguments: object) -> tuple[dict[str, in
         process.wait()
     before = {p.name: p.stat().st_mtime_ns for p in folder.glob("*.json")}
     assert n // 2 <= len(before) < n
-    done = subprocess.run(
-        command(out, *arguments),
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        env={**os.environ, "COLUMNS": "250"},
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    done = program(*command(out, *arguments), cwd=ROOT, COLUMNS="250")
     after = {p.name: p.stat().st_mtime_ns for p in folder.glob("*.json")}
     assert len(after) == n and {k: after[k] for k in before} == before, "a finished point was done again"
     assert f"{n} points: {len(before)} done before, {n - len(before)} to go" in done.stdout

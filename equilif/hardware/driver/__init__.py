@@ -45,7 +45,7 @@ MAX_COLUMN = 100  #: of a line of an array
 FILES = ("network.h", "network.bin")
 
 
-class Block(NamedTuple):
+class ValueBlock(NamedTuple):
     """Values of a population: ``rows`` times ``width`` neighbouring elements, ``stride`` from row to row."""
 
     first: int
@@ -61,10 +61,10 @@ class DriverNetwork:
     fields: dict[str, int]
     identity: tuple[int, ...]
     program: Raw
-    target: Block
+    target: ValueBlock
     #: in the order of the values of a sample, and of the LIF populations; by population
-    inputs: dict[str, list[Block]]
-    rates: dict[str, list[Block]]
+    inputs: dict[str, list[ValueBlock]]
+    rates: dict[str, list[ValueBlock]]
     weights: Raw
     constants: Raw
 
@@ -125,7 +125,7 @@ class DriverNetwork:
         words = compiled.weight_words(weights).ravel()
         inputs = {q.name: _input_blocks(compiled, q) for q in network.inputs}
         rates = {q.name: [_block(compiled, q)] for q in network.lif}
-        target = Block(compiled.groups[compiled.target].first * config.lanes, 1, network.n_outputs, 0)
+        target = ValueBlock(compiled.groups[compiled.target].first * config.lanes, 1, network.n_outputs, 0)
         sample = compiled.sample(np.zeros(network.n_inputs, np.int64), np.zeros(network.n_outputs, np.int64))
         fields = {
             "version": registers["VERSION"],
@@ -155,7 +155,7 @@ class DriverNetwork:
         identity = NetworkIdentity.of(network, about).words()
         return cls(fields, identity, program, target, inputs, rates, words, values)
 
-    def _blocks(self) -> Iterator[Block]:
+    def _blocks(self) -> Iterator[ValueBlock]:
         yield self.target
         yield from chain(*self.inputs.values(), *self.rates.values())
 
@@ -183,7 +183,7 @@ class DriverNetwork:
             "uint8_t equilif_constants": [str(n) for n in self.constants] or ["0"],
             "struct equilif_block equilif_target": [_block_text(self.target)],
             "struct equilif_block equilif_inputs": [*map(_block_text, chain(*self.inputs.values()))]
-            or [_block_text(Block(0, 0, 0, 0))],
+            or [_block_text(ValueBlock(0, 0, 0, 0))],
             "struct equilif_block equilif_rate_blocks": map(_block_text, chain(*self.rates.values())),
         }
         sizes = "num_inputs num_outputs num_rates num_weights num_tokens token_width".split()
@@ -283,15 +283,15 @@ def source(name: str) -> str:
     return (FOLDER / "driver.c").read_text().replace('"equilif.h"', f'"{name}.h"', 1)
 
 
-def _block(compiled: Compiled, q: Population) -> Block:
+def _block(compiled: Compiled, q: Population) -> ValueBlock:
     """Block of the values of a population."""
     p = compiled.config.lanes
     stride = syn.groups(q.maps, p) * p
     first = compiled.groups[q.name].first * p
-    return Block(first, q.size // q.maps, q.maps, stride)
+    return ValueBlock(first, q.size // q.maps, q.maps, stride)
 
 
-def _input_blocks(compiled: Compiled, q: Input) -> list[Block]:
+def _input_blocks(compiled: Compiled, q: Input) -> list[ValueBlock]:
     """Blocks in the order of an input's values; a folded image has one for each row of pixels, one with its
     channels first for each channel.
     """
@@ -299,17 +299,17 @@ def _input_blocks(compiled: Compiled, q: Input) -> list[Block]:
     if q.shape is None or not q.folded:
         return [block]
     if q.channels_first:
-        return [Block(block.first + k, q.shape.positions, 1, block.stride) for k in range(q.maps)]
+        return [ValueBlock(block.first + k, q.shape.positions, 1, block.stride) for k in range(q.maps)]
     height, columns, maps = q.shape
     width = maps // q.patch
     return [
-        Block(block.first + y * columns * block.stride + row * width, columns, width, block.stride)
+        ValueBlock(block.first + y * columns * block.stride + row * width, columns, width, block.stride)
         for y in range(height)
         for row in range(q.patch)
     ]
 
 
-def _block_text(block: Block) -> str:
+def _block_text(block: ValueBlock) -> str:
     return "{" + ", ".join(map(str, block)) + "}"
 
 

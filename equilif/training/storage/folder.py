@@ -30,7 +30,7 @@ LOCK = ".equilif-lock"
 OWNER = ".equilif-owner"
 POINTS = "points"  #: folder of the points of a sweep
 SEED = "seed-"  #: folder of one of several runs begins so: seed-3
-#: figures, named here too for those who have no matplotlib (equilif.show.plots); see figure_path
+#: figures (equilif.show.plots); see figure_path
 CURVE = "learning_curve.png"
 CONFUSION = "confusion.png"
 SETTLING = "settling.png"
