@@ -350,7 +350,7 @@ def sdram_builds() -> str:
     """Boards with external weights, placed and routed."""
     rows = []
     kinds: list[str] = []
-    for name, row in _summary("sdram_boards").get("boards", {}).items():
+    for name, row in _summary("sdram_boards")["boards"].items():
         logic = row["utilisation"][BOARDS[name].device.family.logic_name]
         used = board_pages.utilisation({"build": row, "logic": logic})
         kinds = [kind for kind, _, _ in used]

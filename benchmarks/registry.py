@@ -130,7 +130,13 @@ RECORDS = (
     Record("mutants", "mutants", "--block {entry}", "targets", known="mutants.TARGETS"),
     Record("sdram samples", "standalone", "--sdram --data {data} --write {entry}", "boards"),
     Record("sdram", "sdram", "--write --data {data} --build {build}"),
-    Record("sdram boards", "sdram", "--external --board {entry} --build {build} --write", "boards"),
     Record("sdram maps", "sdram", "--maps 100 --data {data} --write"),
+    Record(
+        "sdram boards",
+        "sdram",
+        "--external --board {entry} --build {build} --write",
+        "boards",
+        known="sdram.BUILDS",
+    ),
     Record("proofs", "evidence", "--run {entry}", "claims"),
 )

@@ -24,7 +24,7 @@ import numpy as np
 from benchmarks import pages, records
 from benchmarks.boards import build_record
 from benchmarks.inputs import ROOT
-from benchmarks.registry import Data, Write
+from benchmarks.registry import Data, Write, choose
 from benchmarks.training import BOARD_PRESET, after_an_epoch, plan_after_an_epoch, request
 from equilif.data.sets import images
 from equilif.data.sets.dataset import DataSet
@@ -49,6 +49,7 @@ MAPS_RECORD = records.SUMMARIES / "sdram_maps.json"
 LENGTHS = (1, 4, 16, 64, 256, 1024, 16384)
 MHZ = 95
 BOARD = "ulx3s-25f"
+BUILDS = ("ulx3s-25f", "colorlight-i5", "icepi-zero", "tang-nano-20k", "ulx3s-85f-maps")
 
 
 def bandwidths(mhz: float) -> list[dict[str, Any]]:
@@ -242,6 +243,7 @@ def main(
     if external:
         if build is None:
             raise ValueError("--external needs --build, the folder of the builds")
+        (board,) = choose([board], BUILDS, "board")
         row = {
             **records.stamp("sdram boards", board),
             **build_record(
@@ -253,7 +255,7 @@ def main(
         }
         print(row, flush=True)
         if write:
-            pages.save_entry(BOARDS_RECORD, "boards", board, row, BOARDS)
+            pages.save_entry(BOARDS_RECORD, "boards", board, row, BUILDS)
         return
     if maps:
         if data is None:
