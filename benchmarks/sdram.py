@@ -33,12 +33,9 @@ from equilif_boards import BOARDS, Board
 from equilif_boards.build import NAME, REPORT, report_of
 from equilif_boards.memory_test import MemoryTestDesign
 from equilif_golden.engine.chip import Chip
-from equilif_golden.engine.config import MAX_ADDRESSED_TILES, EngineConfig, ExternalWeights
 from equilif_golden.engine.model import EngineModel
-from equilif_golden.engine.placement import Placement
 from equilif_golden.fixed import Raw
 from equilif_golden.kernel import Kernel
-from equilif_golden.network import Network
 from equilif_golden.samples import one_hot
 from equilif_golden.sdram import CHIPS, bandwidth
 from equilif_sim.verilated import VerilatedEngine, library, rtl
@@ -99,41 +96,14 @@ def built(name: str, mhz: float, seeds: int, folder: Path) -> dict[str, Any]:
     return {"title": board.title, "constraint": mhz, "f_max": f_max, "cells": cells}
 
 
-class BoardMemory(NamedTuple):
-    """SDRAM of a board, for its engine."""
-
-    board: str
-    chip_name: str
-
-    def config(self, network: Network) -> EngineConfig:
-        """Lanes, weights and clock of the board; neurons and values doubled until the network fits."""
-        board = BOARDS[self.board]
-        tiles = MAX_ADDRESSED_TILES - board.config.tiles
-        external = ExternalWeights(chip_name=self.chip_name, hz=int(board.clock_hz), tiles=tiles)
-        config = replace(board.config, external=external)
-        while True:
-            placed = Placement(network, config)
-            needed = {"state_groups": placed.state_groups, "value_groups": placed.n_groups}
-            short = {
-                name: 2 * getattr(config, name) for name, n in needed.items() if n > getattr(config, name)
-            }
-            if not short:
-                return config
-            config = replace(config, **short)
-
-
-MEMORIES = (
-    BoardMemory("ulx3s-25f", "IS42S16160"),
-    BoardMemory("colorlight-i5", "EM638325"),
-    BoardMemory("tang-nano-20k", "M12L64322A"),
-)
+TRAINED = ("ulx3s-25f", "colorlight-i5", "tang-nano-20k")  #: boards with external weights
 HIDDEN = (256, 512)
 
 
-def trained(memory: BoardMemory, kernel: Kernel, data: DataSet, order: Raw) -> dict[str, Any]:
+def trained(name: str, kernel: Kernel, data: DataSet, order: Raw) -> dict[str, Any]:
     """Samples on the engine model and on a copy of the kernel: samples/s, and words of the SDRAM a sample."""
     network = kernel.network
-    config = memory.config(network)
+    config = BOARDS[name].with_sdram().config
     assert config.external is not None
     start: dict[str, Any] = {"learning_rate": BOARD_PRESET.rate(1), "counter": kernel.counter}
     model = EngineModel(config)
@@ -148,8 +118,8 @@ def trained(memory: BoardMemory, kernel: Kernel, data: DataSet, order: Raw) -> d
     same = all(np.array_equal(copy.weights[name], w) for name, w in chip.weights.items())
     n = len(order)
     return {
-        "board": memory.board,
-        "chip": memory.chip_name,
+        "board": name,
+        "chip": config.external.chip_name,
         "network": "-".join(str(p.size) for p in network.populations if p.kind != "constant"),
         "samples": n,
         "cycles": round(cycles / n),
@@ -280,8 +250,8 @@ def main(
         found["networks"] = []
         for hidden in HIDDEN:
             kernel, order = after_an_epoch((784, hidden, 10), mnist, samples)
-            for memory in MEMORIES:
-                found["networks"].append(trained(memory, kernel, mnist, order))
+            for name in TRAINED:
+                found["networks"].append(trained(name, kernel, mnist, order))
                 print(found["networks"][-1], flush=True)
     if build is not None:
         found["boards"][board] = {**records.stamp("sdram"), **built(board, mhz, seeds, build)}

@@ -99,7 +99,7 @@ COLORLIGHT_I5 = replace(
         leds=(0, 0),
         excluded_links=("spi",),
     ),
-    sdram=Sdram(chip_name="EM638325", config=SMALL_SDRAM, state_ram="block"),
+    sdram=Sdram(chip_name="EM638325", config=SMALL_SDRAM, state_ram="block", clock_hz=85e6),
     leds=(("led", 0),),
     seed=3,
     loader="colorlight-i5",

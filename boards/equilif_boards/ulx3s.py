@@ -145,7 +145,7 @@ ULX3S_25F = Board(
     flash=FLASH,
     standalone=True,
     frame_bytes=2048,
-    sdram=Sdram(chip_name="IS42S16160", config=SMALL_SDRAM, state_ram="block"),
+    sdram=Sdram(chip_name="IS42S16160", config=SMALL_SDRAM, state_ram="block", clock_hz=85e6),
     config=SMALL,
     network=(784, 56, 10),
     state_ram="distributed",
