@@ -33,6 +33,7 @@ from equilif_boards import BOARDS, Board
 from equilif_boards.build import NAME, REPORT, report_of
 from equilif_boards.memory_test import MemoryTestDesign
 from equilif_golden.engine.chip import Chip
+from equilif_golden.engine.compiler import CapacityError
 from equilif_golden.engine.model import EngineModel
 from equilif_golden.fixed import Raw
 from equilif_golden.kernel import Kernel
@@ -251,8 +252,12 @@ def main(
         for hidden in HIDDEN:
             kernel, order = after_an_epoch((784, hidden, 10), mnist, samples)
             for name in TRAINED:
-                found["networks"].append(trained(name, kernel, mnist, order))
-                print(found["networks"][-1], flush=True)
+                try:
+                    found["networks"].append(trained(name, kernel, mnist, order))
+                except CapacityError as e:
+                    print(f"{name} does not hold 784-{hidden}-10: {e}", flush=True)
+                else:
+                    print(found["networks"][-1], flush=True)
     if build is not None:
         found["boards"][board] = {**records.stamp("sdram"), **built(board, mhz, seeds, build)}
     if write:
