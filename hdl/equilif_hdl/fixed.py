@@ -56,10 +56,12 @@ def total(items: Iterable[Value]) -> Value:
     return terms[0]
 
 
-def delayed(m: Module, value: Value, cycles: int, name: str) -> Value:
-    """``value`` delayed by ``cycles``, through registers without a reset."""
+def delayed(m: Module, value: Value, cycles: int, name: str, *, reset_less: bool = True) -> Value:
+    """``value`` delayed by ``cycles``, through registers without a reset.  A strobe that changes a state
+    needs one: ``reset_less=False``.
+    """
     for k in range(1, cycles + 1):
-        late = Signal(value.shape(), name=f"{name}_{k}_late", reset_less=True)
+        late = Signal(value.shape(), name=f"{name}_{k}_late", reset_less=reset_less)
         m.d.sync += late.eq(value)
         value = late
     return value

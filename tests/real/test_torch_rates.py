@@ -30,6 +30,7 @@ from equilif_golden.real.trainer import Distributed, Trainer, TrainerSettings, h
 from equilif_golden.real.twin import Twin, gradient_report  # noqa: E402
 from equilif_golden.schedule import Schedule  # noqa: E402
 from tests.networks import CHAIN, NETWORKS, sample  # noqa: E402
+from tests.programs import program  # noqa: E402
 from tests.test_hostile_api import arrays  # noqa: E402
 
 EXACT = {"dtype": torch.float64, "tolerance": 1e-12, "limit": 1000}
@@ -316,9 +317,9 @@ distributed.leave()
 """
 
 
-def in_one_and_two_processes(program, folder):
-    """The file that a program writes, alone and as two processes of torch.distributed."""
-    (folder / "two.py").write_text(program)
+def in_one_and_two_processes(text, folder):
+    """The file that a program of this text writes, alone and as two processes of torch.distributed."""
+    (folder / "two.py").write_text(text)
     environment = {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
     runs = []
     for name, launcher in (

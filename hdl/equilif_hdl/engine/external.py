@@ -403,7 +403,7 @@ class Mover(wiring.Component):
         m.d.comb += [
             reads.eq(storing & (k != self.row_length) & (waiting != QUEUE)),
             queue.w_data.eq(rows.r_data),
-            queue.w_en.eq(delayed(m, rows.read, 1 + cfg.registers.weight_read, "read")),
+            queue.w_en.eq(delayed(m, rows.read, 1 + cfg.registers.weight_read, "read", reset_less=False)),
             takes.eq(storing & w.ready & queue.r_rdy),
             queue.r_en.eq(takes & last_part),
         ]

@@ -183,9 +183,9 @@ class _PatternReads:
         m.d.comb += [
             self.read.eq((self._left != 0) & (waiting != QUEUE)),
             queue.w_data.eq(rows.r_data),
-            queue.w_en.eq(delayed(m, rows.read, 1 + config.registers.weight_read, "read")),
+            queue.w_en.eq(delayed(m, rows.read, 1 + config.registers.weight_read, "read", reset_less=False)),
         ]
-        taken = delayed(m, self.take & self.valid, 1, "taken")
+        taken = delayed(m, self.take & self.valid, 1, "taken", reset_less=False)
         m.d.sync += [rows.read.eq(self.read), waiting.eq(waiting + self.read - taken)]
         with m.If(self.read):
             m.d.sync += [self.group.eq(self.group + 1), self._left.eq(self._left - 1)]
