@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -187,11 +187,20 @@ def run(config: EngineConfig, verilog: str, n: int, programs: int = PROGRAMS) ->
     text = verilog + WORDS if config.external else verilog
     engine = Switched(config, made=library(config, text, functions=BECOME))
     given = cases(config, programs, seed=1)
+    return exit_codes(n, engine.become, lambda: passes(engine, given))
+
+
+def exit_codes(n: int, become: Callable[[int], None], passes: Callable[[], bool]) -> list[int]:
+    """Exit status of the unchanged design and of ``n`` mutants, each in a copy of the process."""
     codes = []
     for mutant, code in copies(n):
         if mutant is None:
             codes.append(code)
             continue
-        engine.become(mutant)
-        os._exit(PASSED if passes(engine, given) else 1)
+        become(mutant)
+        try:
+            passed = passes()
+        except Exception:
+            passed = False
+        os._exit(PASSED if passed else 1)
     return codes

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import dataclasses
 import gc
-import os
 import re
 import resource
 import tempfile
@@ -72,7 +71,7 @@ from equilif_hdl.link.udp import Udp
 from equilif_hdl.top import Top
 from equilif_sim.board import FASTEST, IDLE_TIMEOUT_BITS, SimulatedBoard
 from equilif_sim.engine.external import WithSdram
-from equilif_sim.forked import BENCH, COUNT, PASSED, VERDICTS, copies
+from equilif_sim.forked import BENCH, COUNT, PASSED, VERDICTS
 from equilif_sim.library import compiled
 from equilif_sim.link.engine_stub import HostBench
 from equilif_sim.link.slip import Slip
@@ -420,18 +419,13 @@ class SwitchedBoard(SimulatedBoard):
 
 def _trials(target: Target, verilog: str, n: int) -> list[bool]:
     board = SwitchedBoard(verilog, target.config)
-    codes = []
-    for mutant, code in copies(n):
-        if mutant is None:
-            codes.append(code)
-            continue
-        board.become(mutant)
-        try:
-            for trial in target.trials:
-                trial(board)
-        except Exception:
-            os._exit(1)
-        os._exit(PASSED)
+
+    def passes() -> bool:
+        for trial in target.trials:
+            trial(board)
+        return True
+
+    codes = mutant_programs.exit_codes(n, board.become, passes)
     return _lives(codes, n)
 
 

@@ -40,7 +40,7 @@ with needs("cli,data"):
     from equilif.training.settings.description import Description, Sizes
     from equilif.training.storage.records import read_identity
 
-with lazy():  # needs packages of its own
+with lazy():  # optional packages
     from equilif.host import ports
 
 if TYPE_CHECKING:

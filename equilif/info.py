@@ -14,7 +14,7 @@ from equilif import results
 from equilif_golden.lazy import lazy
 from equilif_sim.tools import verilator
 
-with lazy():  # needs packages of its own
+with lazy():  # optional packages
     import equilif_boards
 
 # executable, argument that makes it say its version, what it is needed for

@@ -15,7 +15,7 @@ from equilif_golden.lazy import lazy
 from equilif_golden.network import Network, Synapse
 from equilif_golden.schedule import Schedule
 
-with lazy():  # needs packages of its own
+with lazy():  # optional packages
     from equilif.hardware import boards
 
 #: engines that a network is placed on, to count tiles

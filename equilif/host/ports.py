@@ -30,7 +30,7 @@ from equilif_golden.fixed import check_int
 from equilif_golden.link.protocol import Identity
 from equilif_golden.network import Network
 
-with lazy():  # needs packages of its own
+with lazy():  # optional packages
     from equilif.hardware import boards
 
 #: tried in turn, those of the boards first; a port is opened at the last one, which every port has

@@ -28,7 +28,7 @@ from equilif_golden.network import (
 )
 from equilif_golden.samples import one_hot
 
-with lazy():  # needs packages of its own
+with lazy():  # optional packages
     from equilif.hardware import boards as known_boards
 
 if TYPE_CHECKING:

@@ -28,7 +28,7 @@ def write_set(folder, images=IMAGES, labels=LABELS, suffix="", parts=tuple(data.
 
 
 def write_random(folder, size, train, test, seed=0, classes=10):
-    """Sets of random images, with so many of training and of test."""
+    """IDX files of random images; ``train``, ``test``: their numbers."""
     rng = np.random.default_rng(seed)
     for part, n in (("train", train), ("test", test)):
         x = rng.integers(0, 256, (n, size, size), np.uint8)

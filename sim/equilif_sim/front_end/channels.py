@@ -37,9 +37,8 @@ async def windows(dut: Any) -> None:
     parts = [noise >> scale, noise, np.where(noise < 0, LO, HI), np.full(shape, LO)]
     some = np.repeat(rng.integers(0, 4, (n, 1)), 4, axis=0)[:n]
     steps = np.cumsum([5000, *((-2) ** k for k in range(16))]).repeat(1 << config["window"])
-    x = np.concatenate([np.outer(steps, np.resize([1, -1], shape[1])), np.choose(some * (scale % 2), parts)])[
-        :n
-    ]
+    ramps = np.outer(steps, np.resize([1, -1], shape[1]))
+    x = np.concatenate([ramps, np.choose(some * (scale % 2), parts)])[:n]
     score = Scoreboard()
     golden = Channels(**config).feed(x)
     for sample in golden:
