@@ -411,7 +411,10 @@ class _HostStates:
         self.divides_word: Value | None = None
         if word_weights(self.config) > 1:
             assert word_weights(self.config) == 2
-            external = self.address > self.config.n_weights
+            # registered, of the address a cycle ago: valid for the first element of a WRITE from its second
+            # cycle on, and at once for the element after an even one
+            external = Signal()
+            m.d.sync += external.eq(self.address >= self.config.n_weights)
             self.divides_word = self.write & (self.region == Region.WEIGHT) & external & self.address[0]
         #: the engine accepts a write; with external weights it takes longer than a frame is read
         self.writable: Value = self.engine.mem_ready if self.config.external else Const(1, 1)
@@ -589,11 +592,7 @@ class _HostStates:
         with m.State("ARGUMENT"):
             m.d.sync += self.status.eq(Mux(self.runs, Status.BAD_FLAGS, Status.BAD_REGION))
             with m.If(self.write):
-                m.next = "DATA"
-                if self.divides_word is not None:
-                    with m.If(self.divides_word):
-                        m.d.sync += self.status.eq(Status.BAD_ADDRESS)
-                        self._refuse()
+                m.next = "DATA" if self.divides_word is None else "BEGIN"
             with m.Elif(~self.commit):
                 m.next = "SPAN"
             with m.Elif(self.runs & ~self.ran):
@@ -616,6 +615,13 @@ class _HostStates:
             with m.If(no_region):
                 m.d.sync += self.status.eq(Mux(self.runs, Status.BAD_FLAGS, Status.BAD_REGION))
                 self._refuse()
+
+        if self.divides_word is not None:
+            with m.State("BEGIN"):
+                m.d.sync += self.status.eq(Status.BAD_ADDRESS)
+                m.next = "DATA"
+                with m.If(self.divides_word):
+                    self._refuse()
 
     def _seek(self) -> None:
         """Seek the first element in the flash, in the second pass."""
