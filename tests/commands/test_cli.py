@@ -455,7 +455,7 @@ def test_verify_without_feedback(tmp_path):
 def faulty(monkeypatch: pytest.MonkeyPatch, sample: int, fault: Callable[[Any, Any], Any]) -> None:
     """An RTL engine that calls ``fault`` after each training sample."""
 
-    class Faulty(Chip):
+    class FaultyChip(Chip):
         n = -1
 
         def sample(self, x, y=None, **options):
@@ -463,7 +463,7 @@ def faulty(monkeypatch: pytest.MonkeyPatch, sample: int, fault: Callable[[Any, A
             self.n += 1
             return fault(self, result) if self.n == sample else result
 
-    monkeypatch.setattr(verify, "Chip", Faulty)
+    monkeypatch.setattr(verify, "Chip", FaultyChip)
 
 
 def test_verify_reports_wrong_weight(monkeypatch):

@@ -430,14 +430,14 @@ def _sweep_here(monkeypatch: pytest.MonkeyPatch) -> None:
     sweep = pytest.importorskip("equilif.bench.sweep")
 
     @dataclass(eq=False)
-    class Job:
+    class Finished:
         result: Callable[[], Any]
         status: str = "finished"
 
     class Here:
-        def submit(self, function: Callable[..., Any], *args: Any, **_: Any) -> Job:
+        def submit(self, function: Callable[..., Any], *args: Any, **_: Any) -> Finished:
             found = function(*args)
-            return Job(lambda: found)
+            return Finished(lambda: found)
 
     @contextlib.contextmanager
     def cluster(workers: int, scheduler: str | None = None) -> Iterator[Here]:
