@@ -486,7 +486,7 @@ def _programs(chip: Chip, recorder: CommandRecorder, job: TrainingJob) -> list[b
 def _samples(
     chip: Chip, recorder: CommandRecorder, samples: StoredSamples, *, learn: bool = True
 ) -> Iterator[bytes]:
-    """Frames of one sample after the other; their sequence number is the label."""
+    """Frames that run a sample, one sample after the other; their sequence number is its label."""
     targets = one_hot(samples.labels, chip.network.n_outputs)
     nothing: Any = []
     for j, label in enumerate(samples.labels.tolist()):

@@ -29,8 +29,7 @@ from equilif.data.formats import Columns, Content, Part, Series, Texts
 from equilif.data.formats.from_arrays import content_of
 from equilif.data.own.build import NO_SCALING, LoadedData, LoadOptions, encoded, make
 from equilif.data.own.parts import classes_of, matched, numbered, test_fraction_of, with_test
-from equilif.data.sets.dataset import DataSet, part_digest
-from equilif.data.sets.identity import NamedSet
+from equilif.data.sets.dataset import DataSet, NamedSet, part_digest
 from equilif_golden.files import printable
 from equilif_golden.fixed import check_bool
 from equilif_golden.network import TokenRows
