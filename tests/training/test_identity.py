@@ -319,7 +319,7 @@ def test_changed_data_is_detected(trained, tmp_path, capsys, monkeypatch):
     """Commands x changes, more than 60 for each of six kinds: one error or the right accuracy."""
     name, folder = trained
     kind = KINDS[name]
-    monkeypatch.setattr(metrics, "_words", lambda *_: (1.0, 1.0))  # most of the time of a report
+    monkeypatch.setattr(metrics, "_accesses", lambda *_: (1.0, 1.0))  # most of the time of a report
     original = kind.make()
     own_accuracy = json.loads((folder / "run/history.json").read_text())["epochs"][-1]["test_accuracy"]
     tried = 0
