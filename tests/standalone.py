@@ -84,6 +84,13 @@ def new(content=None):
     return Device(CONFIG, flash=flash)
 
 
+def worked(content):
+    """The model after all work that this flash asks for."""
+    device = new(content)
+    device.trainer.work()
+    return device
+
+
 @functools.cache
 def store(n=9, epochs=EPOCHS, pause=0):
     return FlashStore.of_job(new().identity, training_job(n, epochs, pause))

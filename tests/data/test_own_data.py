@@ -11,7 +11,6 @@ import re
 import shutil
 import sys
 import types
-import wave
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -32,6 +31,7 @@ from equilif_golden import network as networks
 from equilif_golden.engine.compiler import engine_for
 from tests.cli import json_of, refused
 from tests.cli import run_line as run
+from tests.files import content, write_wav
 from tests.networks import PHASES
 
 Image = pytest.importorskip("PIL.Image")
@@ -153,16 +153,8 @@ def sounds(path: str = "sounds", *, n: int = 8, rate: int = 4000, width: int = 2
         for i in range(n):
             t = np.arange(rng.integers(rate // 8, rate // 4)) / rate
             tone = rng.uniform(0.3, 0.9) * np.sin(2 * np.pi * (200 + 500 * k) * t)
-            wav(Path(path) / name / f"{i}.wav", tone, rate, width, channels)
+            write_wav(Path(path) / name / f"{i}.wav", tone, rate, width, channels)
     return path
-
-
-def wav(path: Path, tone: np.ndarray, rate: int = 4000, width: int = 2, channels: int = 1) -> None:
-    full = np.repeat(np.round(tone * (2 ** (8 * width - 1) - 1)).astype("<i8"), channels)
-    raw = (full + 128 if width == 1 else full).astype("<i8").view(np.uint8).reshape(-1, 8)[:, :width]
-    with wave.open(str(path), "wb") as w:
-        w.setparams((channels, width, rate, 0, "NONE", ""))
-        w.writeframes(raw.tobytes())
 
 
 def events(k: int, rng: np.random.Generator) -> np.ndarray:
@@ -1211,13 +1203,17 @@ WRONG: dict[str, tuple[Callable[[], str], str, tuple[str, ...]]] = {
     ),
     "no HDF5": (lambda: (shd(), Path("heard/SHD/shd_test.h5").write_text("x"))[0], "", ("shd_test.h5",)),
     # recordings
-    "other rate": (lambda: noise(lambda p: wav(p, TONE, 8000)), "", ("1.wav", "8,000", "one rate")),
+    "other rate": (lambda: noise(lambda p: write_wav(p, TONE, 8000)), "", ("1.wav", "8,000", "one rate")),
     "cut recording": (lambda: noise(lambda p: p.write_bytes(p.read_bytes()[:-99])), "", ("1.wav",)),
     "deep recording": (lambda: noise(lambda p: sound(p, 1, 64)), "", ("1.wav", "64 bits", "16, 24 or 32")),
     "real recording": (lambda: noise(lambda p: sound(p, 3, 32)), "", ("1.wav", "16, 24 or 32")),
     "text as recording": (lambda: noise(lambda p: p.write_text("la la")), "", ("1.wav", "WAV file")),
-    "silent recording": (lambda: noise(lambda p: wav(p, 0 * TONE)), "", ("1.wav is silent", "leave it out")),
-    "empty recording": (lambda: noise(lambda p: wav(p, TONE[:0])), "", ("1.wav holds no sound",)),
+    "silent recording": (
+        lambda: noise(lambda p: write_wav(p, 0 * TONE, 4000)),
+        "",
+        ("1.wav is silent", "leave it out"),
+    ),
+    "empty recording": (lambda: noise(lambda p: write_wav(p, TONE[:0], 4000)), "", ("1.wav holds no sound",)),
     "slow recording": (lambda: sounds(rate=400), "", ("0.wav", "1,000 to 192,000")),
     "class without recording": (lambda: noise(lambda p: (p.parent.parent / "dog").mkdir()), "", ("dog",)),
 }
@@ -1232,12 +1228,12 @@ def test_invalid_files(name, command, folder):
     if command == "inspect" and "--data" in options:
         command = "train"  # inspect has no --data
     path = make()
-    before = sorted(folder.rglob("*"))
+    before = content(folder)
     error = refused(f"{command} {path} {options}")
     assert "Errno" not in error
     for part in parts:
         assert part in error
-    assert sorted(folder.rglob("*")) == before, "nothing is written"
+    assert content(folder) == before, "nothing is written"
 
 
 @pytest.mark.parametrize("width, heads", [(50, 8), (300, 3), (1019, 1)])

@@ -13,7 +13,6 @@ import itertools
 import json
 import shutil
 import warnings
-import wave
 import zipfile
 from collections.abc import Callable, Sequence
 from contextlib import chdir
@@ -38,6 +37,7 @@ from equilif_golden import network as networks
 from equilif_golden.kernel import Kernel
 from equilif_golden.network import Network, TokenRows
 from tests.cli import exit_code as run
+from tests.files import write_wav
 
 CLASSES = ("ape", "bee", "cow")
 WORDS = ("sun", "rain", "snow", "wind", "good", "bad")
@@ -119,9 +119,7 @@ def write_class_folders(path: Path, data: Data) -> None:
         if x.ndim == 2:
             np.savetxt(path / name / f"{k:03}.csv", x, fmt="%d", delimiter=",")
             continue
-        with wave.open(str(path / name / f"{k:03}.wav"), "wb") as w:
-            w.setparams((1, 2, 16000, 0, "NONE", ""))
-            w.writeframes(x.tobytes())
+        write_wav(path / name / f"{k:03}.wav", x / 32767, 16_000)
 
 
 def write_csv(path: Path, data: Data) -> None:
