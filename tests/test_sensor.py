@@ -35,10 +35,11 @@ from equilif_golden.link.device import Device
 from equilif_golden.link.protocol import FrontEndKind
 from equilif_golden.network import Network
 from tests.cli import error_of, json_of, run
+from tests.files import write_wav
 from tests.listening import ListeningBoard
 from tests.runs import trained
 from tests.standalone import client_of
-from tests.test_listening import folder, save, silence  # noqa: F401
+from tests.test_listening import folder, silence  # noqa: F401
 
 CHANNELS = 6
 STEPS = 96
@@ -332,7 +333,7 @@ def test_unusable_recordings(x, named, network, tmp_path):
 def test_sensor_and_words(words, named, moves, network, folder, tmp_path, monkeypatch):  # noqa: F811
     monkeypatch.chdir(tmp_path)
     save_csv(tmp_path / "a.csv", np.full((96, 6), 9))
-    save(tmp_path / "a.wav", silence(0.1))
+    write_wav(tmp_path / "a.wav", silence(0.1))
     places = {"SENSOR": network, "WORDS": folder / "run" / "network.npz", "words": folder / "words"}
     assert named in error_of(*(places.get(w, w) for w in words))
 
