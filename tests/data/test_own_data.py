@@ -1279,13 +1279,11 @@ def test_evaluate_refuses_other_data(name, trained):
         ("train digits --label kind", "data.label"),
         ("train t.csv --label kind --set learning.random_shift=0.5", "random_shift"),
         ("verify digits --set data.missing=mean", "data.missing is only for"),
-        ("evaluate net.npz t.csv", "uint8"),
         ("train-rates t.csv --label kind --set rates.random_shift=0.5", "random_shift"),
         ("gradient t.csv --label kind --network net.npz", "training data"),
         ("recall t.csv --label kind", "recall"),
         ("recall digits --label kind", "data.label"),
         ("recall imdb", "recall"),
-        ("gradient r.npz --set data.attention=true", "attention layers"),
         ("attention own.npz", "data.attention"),
     ],
 )
@@ -1293,7 +1291,6 @@ def test_options_of_own_data_elsewhere(line, message):
     table()
     net = networks.Network.chain(64, 4, 10)
     networks.save("net.npz", net, net.initial_weights())
-    ragged()
     data = own.load("t.csv", label="kind")
     net = presets.own(data).network(data)
     networks.save("own.npz", net, net.initial_weights(), dataclasses.asdict(data.about))
