@@ -157,19 +157,8 @@ def reload(about: About, path: Path | None = None, *, name: str | None = None) -
     ValueError when it is not there, or has another digest.
     """
     place = _place(about, path)
-    data = load(
-        place,
-        label=about.label,
-        text=about.text,
-        test_fraction=about.test_fraction,
-        test=about.test,
-        missing=about.scaling.missing,
-        attention=about.encoding.attention,
-        front_end=about.encoding.front_end,
-        **_window(about),
-        word_vectors=about.encoding.word_vectors,
-        name=name,
-    )
+    given = {key: getattr(about, key) for key in ("label", "text", "test_fraction", "test")}
+    data = load(place, **given, **vars(_options(about)), name=name)
     if data.digest != about.digest:
         raise ValueError(
             f"{place} is not the data that the network was trained on: digest {data.digest[:12]}, not "
@@ -321,14 +310,7 @@ def _same(content: Content, about: About) -> EvaluationSamples | None:
     """The test part when a content is what the network was trained on, else None."""
     if about.test_fraction is None and content.test is None:
         return None
-    code = about.encoding
-    options = LoadOptions(
-        about.scaling.missing,
-        code.attention,
-        code.front_end,
-        word_vectors=code.word_vectors,
-        **_window(about),
-    )
+    options = _options(about)
     try:
         labels = classes_of(content)
         if labels != about.labels[: len(labels)]:
@@ -341,10 +323,13 @@ def _same(content: Content, about: About) -> EvaluationSamples | None:
     return test_part(data) if data.digest == about.digest else None
 
 
-def _window(about: About) -> dict[str, int]:
-    """Options of the front end of a sensor, for data that went through one."""
-    sensor = about.encoding.sensor
-    return {} if sensor is None else {"window": sensor.window, "windows": sensor.windows}
+def _options(about: About) -> LoadOptions:
+    """Options with which the data were read."""
+    code, sensor = about.encoding, about.encoding.sensor
+    window = {} if sensor is None else {"window": sensor.window, "windows": sensor.windows}
+    return LoadOptions(
+        about.scaling.missing, code.attention, code.front_end, word_vectors=code.word_vectors, **window
+    )
 
 
 def _place(about: About, path: Path | None) -> Path:
