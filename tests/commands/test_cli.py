@@ -108,6 +108,8 @@ def test_help_imports_nothing_heavy(words, loaded):
         (("gradient", "vowels"), "gradient"),
         (("evaluate", "/nowhere/network.npz"), "there is no /nowhere/network.npz"),
         (("verify", "--board", "etch-a-sketch"), "one of icebreaker"),
+        (("verify", "--board", BOARD, "--sdram"), "no SDRAM"),
+        (("verify", "--sdram"), "--board"),
         (("export", ""), "an argument is empty"),
         (("export", "export", "--name="), "--name"),
     ],
@@ -442,6 +444,17 @@ def test_verify_without_feedback(tmp_path):
     assert "0 mismatches" in output
     assert (found["training"]["samples"], found["inference"]["samples"]) == (0, 30)
     assert found["compared"]["rates"] == 30 * 30 and found["inference"]["spikes"] > 10
+
+
+@pytest.mark.long
+def test_verify_with_weights_in_the_sdram(tmp_path, monkeypatch):
+    wide = network.Network.chain(64, 256, 160, 10)
+    network.save(tmp_path / NETWORK, wide, wide.initial_weights())
+    options = ("--network", tmp_path / NETWORK, "--samples", 3, "--board", "ulx3s-25f", "--sdram")
+    found = json_of("verify", *options)
+    assert found["ok"] and found["training"]["samples"] == 3 and found["training"]["spikes"] > 10
+    monkeypatch.setattr(verilated.VerilatedEngine, "violations", ["RAS"])
+    assert "RAS" in run("verify", *options, code=1)
 
 
 def faulty(monkeypatch: pytest.MonkeyPatch, sample: int, fault: Callable[[Any, Any], Any]) -> None:
