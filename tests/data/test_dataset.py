@@ -38,7 +38,7 @@ WRONG = {
     "huge labels": ({"y_train": Y << 40}, r"training labels.*0\.\.1048575"),
     "labels in a column": ({"y_train": Y[:, None]}, r"training labels.*\(4, 1\)"),
     "too few labels": ({"y_test": Y[:1]}, r"test labels.*\(1,\)"),
-    "one class": ({"y_train": Y * 0}, "class"),
+    "one class": ({"y_train": Y * 0, "y_test": Y[:2] * 0}, "class"),
     "a class that was not trained": ({"y_test": Y[:2] + 2}, "test.*3.*training.*2"),
     "shape of other images": ({"shape": (2, 2)}, r"shape.*6 inputs.*\(2, 2\)"),
     "shape of one dimension": ({"shape": (6,)}, r"shape.*\(6,\)"),
