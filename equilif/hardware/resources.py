@@ -181,7 +181,7 @@ class NetworkResources:
 
 
 def _tiles(network: Network, lanes: int) -> int:
-    """On an engine of any size."""
+    """Weight tiles that a network needs on an engine of any size."""
     return Placement(network, EngineConfig(lanes=lanes)).all_tiles
 
 

@@ -189,7 +189,7 @@ class DataSet:
         return values
 
     def holding_out(self, n: int) -> DataSet:
-        """To choose settings by: ``n`` training samples stand for the test set, the others are learned from.
+        """The data set for choosing settings: ``n`` training samples replace the test set, the others stay.
 
         ValueError when none would be left.
         """

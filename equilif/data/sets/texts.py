@@ -398,7 +398,7 @@ def _phrase(place: str, sentence: str, label: str) -> tuple[str, int]:
 
 
 def _hold_out(phrases: list[tuple[str, int]], n: int) -> tuple[list[tuple[str, int]], list[tuple[str, int]]]:
-    """To choose settings by: the phrases to learn from, and ``n`` whole sentences to test on.
+    """Phrases to learn from, and ``n`` whole sentences to test on, for choosing settings.
 
     A sentence is a phrase that is part of no other. A phrase that occurs only in sentences held out is left
     out of both.
