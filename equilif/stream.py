@@ -207,7 +207,7 @@ class StreamLearner:
         return max(found, key=found.__getitem__) if found else None
 
     def _values(self, x: Features) -> Reals:
-        """The features as a row."""
+        """Features as a row; a missing one has the mean of its samples."""
         row = np.empty((1, len(self._names)))
         for k, name in enumerate(self._names):
             value = x.get(name)
