@@ -262,6 +262,21 @@ def test_replay_keeps_old_classes(tmp_path):
     assert same_weights(model.learner_, again.learner_)
 
 
+@pytest.mark.parametrize(
+    "name, value", [("hidden", (9,)), ("input_range", (0, 9)), ("direct", True), ("replay", 5)]
+)
+def test_parameters_of_a_file_are_not_replaced(name, value, iris, tmp_path):
+    """Those that only fit changes; the file's own are accepted."""
+    x, y = iris
+    Classifier(hidden=(8,), replay=9, input_range="running").partial_fit(x, y, range(3)).save(
+        tmp_path / "n.npz"
+    )
+    again = Classifier.load(tmp_path / "n.npz", hidden=[8], replay=9, epochs=3)
+    assert (again.replay, again.epochs) == (9, 3)
+    with pytest.raises(ValueError, match=f"^{name} is"):
+        Classifier.load(tmp_path / "n.npz", **{name: value})
+
+
 def test_a_new_class_changes_no_old_rate(iris):
     x, y = iris
     model = Classifier(hidden=(8,)).partial_fit(x[y < 2], y[y < 2], [0, 2, 1])
@@ -287,6 +302,10 @@ def test_fit_stores_samples_for_later(iris):
         (lambda c, x, y: c.partial_fit(x, y, range(3)).partial_fit(x, y, [0, 1, 3]), "3"),
         (lambda c, x, y: c.partial_fit(x, y, range(3)).partial_fit(x, y, range(4)[1:]), "0"),
         (lambda c, x, y: c.partial_fit(x, y, range(3)).partial_fit(x, y.astype(str)), "type"),
+        (lambda c, x, y: c.partial_fit(x, y, range(3)).partial_fit(x[:1], ["z"]), "type"),
+        (lambda c, x, y: c.partial_fit(x, y.astype(str), list("012")).partial_fit(x[:1], [""]), "line"),
+        (lambda c, x, y: c.fit(x, np.array(["e\u0301", "b", "c"])[y]), "NFC"),
+        (lambda c, x, y: c.partial_fit(x, y.astype(str), list("012")).partial_fit(x[:1], ["e\u0301"]), "NFC"),
         (lambda c, x, y: c.set_params(replay=-1).fit(x, y), "replay"),
         (lambda c, x, y: c.set_params(replay=9, replay_bits=3).fit(x, y), "replay_bits"),
         (lambda c, x, y: c.partial_fit(x, y), "classes"),
