@@ -271,7 +271,7 @@ def test_what_was_learned_before_an_error_is_saved(tmp_path, capsys):
 
 
 def test_a_network_without_stored_samples_gets_replay(tmp_path):
-    (tmp_path / "stream.csv").write_text("a,kind\n1,x\n2,y\n3,x\n")
+    (tmp_path / "stream.csv").write_text("0,kind\n1,x\n2,y\n3,x\n")
     Classifier(hidden=(4,)).fit(np.eye(4)[:, :1], ["x", "y", "x", "y"]).save(tmp_path / "old.npz")
     arguments = ("stream", tmp_path / "stream.csv", "--label", "kind", "--network", tmp_path / "old.npz")
     assert "no samples" in run(*arguments)
@@ -289,7 +289,7 @@ def test_a_network_without_stored_samples_gets_replay(tmp_path):
 @pytest.mark.parametrize("continued", [False, True])
 @pytest.mark.parametrize("options, detects", [((), True), (("errors",), True), (("off",), False)])
 def test_drift_option(options, detects, continued, tmp_path, monkeypatch):
-    (tmp_path / "stream.csv").write_text("a,kind\n1,x\n2,y\n3,x\n")
+    (tmp_path / "stream.csv").write_text("0,kind\n1,x\n2,y\n3,x\n")
     made = []
     monkeypatch.setattr(StreamLearner, "learn_one", lambda self, x, y: made.append(self._detector))
     arguments = ["stream", tmp_path / "stream.csv", "--label", "kind"]
