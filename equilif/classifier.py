@@ -319,10 +319,18 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             return None
         if isinstance(self.input_range, str):
             check_choice(self.input_range, "input_range", (RUNNING,))
-            return scaling.Running.of(X.reshape(len(X), -1).astype(np.float64)).scaling(self._columns)
-        low, high = (check_float(v, "input_range", -LARGEST, LARGEST) for v in self.input_range)
-        if not low < high:
-            raise ValueError(f"input_range must be (low, high) with low below high, not {self.input_range}")
+            rows = X.reshape(len(X), -1).astype(np.float64)
+            if note := scaling.Running.note(rows, self._columns):
+                warnings.warn(note, stacklevel=4)
+            return scaling.Running.of(rows).scaling(self._columns)
+        given = self.input_range if isinstance(self.input_range, tuple | list) else ()
+        limits = [check_float(v, "input_range", -LARGEST, LARGEST) for v in given]
+        if len(limits) != 2 or not limits[0] < limits[1]:
+            raise ValueError(
+                'input_range must be "running", None or (low, high) with low below high, not '
+                f"{self.input_range!r:.40}"
+            )
+        low, high = limits
         shared = scaling.Column("rails" if low < 0 < high else "range", low, high, (low + high) / 2)
         return scaling.FittedScaling(kind="common", width=X[0].size, names=self._columns, columns=(shared,))
 

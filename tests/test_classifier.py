@@ -262,6 +262,18 @@ def test_replay_keeps_old_classes(tmp_path):
     assert same_weights(model.learner_, again.learner_)
 
 
+@pytest.mark.parametrize("learn", ["fit", "partial_fit"])
+def test_values_too_small_for_a_running_scale(learn, iris, recwarn):
+    """They would all be 0; a column of zeros is none of them."""
+    x, y = iris
+    options = {"classes": range(3)} if learn == "partial_fit" else {}
+    model = Classifier(hidden=(4,), epochs=1, input_range="running")
+    getattr(clone(model), learn)(x * [1, 1, 0, 1], y, **options)
+    assert not recwarn
+    with pytest.warns(UserWarning, match="column 2"):
+        getattr(model, learn)(x * [1, 1, 1e-12, 1], y, **options)
+
+
 @pytest.mark.parametrize(
     "name, value", [("hidden", (9,)), ("input_range", (0, 9)), ("direct", True), ("replay", 5)]
 )
@@ -319,6 +331,8 @@ def test_fit_stores_samples_for_later(iris):
         (lambda c, x, y: c.set_params(random_state=-1).fit(x, y), "-1"),
         (lambda c, x, y: c.set_params(input_range=(1, 1)).fit(x, y), "input_range"),
         (lambda c, x, y: c.set_params(input_range=(np.nan, 1)).fit(x, y), "input_range"),
+        (lambda c, x, y: c.set_params(input_range=(0, 1, 2)).fit(x, y), "input_range"),
+        (lambda c, x, y: c.set_params(input_range=5).fit(x, y), "input_range"),
         (lambda c, x, y: c.fit(np.ma.masked_less(x, 1), y), "masked"),
         (lambda c, x, y: c.set_params(hidden="deep").fit(x, y), "deep"),
     ],

@@ -270,6 +270,11 @@ def test_what_was_learned_before_an_error_is_saved(tmp_path, capsys):
     assert (tmp_path / "a.jsonl").read_bytes() == (tmp_path / "b.jsonl").read_bytes()
 
 
+def test_notes_of_a_stream(tmp_path):
+    (tmp_path / "stream.csv").write_text("amperes,kind\n1e-9,x\n2e-9,y\n,x\n")
+    assert "unit" in run("stream", tmp_path / "stream.csv", "--label", "kind", "--hidden", 4)
+
+
 def test_a_network_without_stored_samples_gets_replay(tmp_path):
     (tmp_path / "stream.csv").write_text("0,kind\n1,x\n2,y\n3,x\n")
     Classifier(hidden=(4,)).fit(np.eye(4)[:, :1], ["x", "y", "x", "y"]).save(tmp_path / "old.npz")

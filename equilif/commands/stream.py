@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from equilif.commands import network_option, panel
+from equilif.commands import network_option, panel, print_notes
 from equilif.commands.options import DEFAULTS, INPUT, OUTPUT, STREAM, Given, OptionGroup
 from equilif.show import console as show
 from equilif_golden import files
@@ -147,13 +147,15 @@ def stream(
     found = streams.read_samples(Path(source), label, baud)
     failure: ValueError | OSError | None = None
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of single clipped values, which are counted
+        with warnings.catch_warnings(record=True) as notes:
+            warnings.simplefilter("default")
+            warnings.filterwarnings("ignore", ".* are clipped")  # single values, which are counted
             streams.follow(learner, found, score, report)
     except KeyboardInterrupt:
         show.console.print("interrupted: the stream ends here")
     except (ValueError, OSError) as e:  # what was learned before is kept
         failure = e
+    print_notes(sorted({str(note.message) for note in notes}))
     clipped = _summary(learner)
     if target is not None and (failure is None or learner.model is not None):
         learner.save(target)
