@@ -271,7 +271,7 @@ def test_what_was_learned_before_an_error_is_saved(tmp_path, capsys):
 
 
 def test_notes_of_a_stream(tmp_path):
-    (tmp_path / "stream.csv").write_text("amperes,kind\n1e-9,x\n2e-9,y\n,x\n")
+    (tmp_path / "stream.csv").write_text("amperes,kind\n1e-9,x\n2e-9,y\n")
     assert "unit" in run("stream", tmp_path / "stream.csv", "--label", "kind", "--hidden", 4)
 
 

@@ -118,8 +118,8 @@ class Running:
         if not len(small):
             return ""
         return (
-            f"the largest value of {name_of(names, int(small[0]))} is {top[small[0]]:g}, below {SMALLEST:g} a "
-            "running scale loses its digits: write it in a smaller unit"
+            f"the largest value of {name_of(names, int(small[0]))} is {top[small[0]]:g}, and a running scale "
+            f"loses digits below {SMALLEST:.0e}: write it in a smaller unit"
         )
 
     @classmethod
