@@ -209,7 +209,7 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def renew_replay(self, X: Any, y: Any) -> None:
-        """Store these samples in the place of all that is stored of their classes, which have changed."""
+        """Replace all stored samples of these classes, which have changed, by these."""
         check_is_fitted(self)
         X, y = self._checked(X, y, reset=False)
         self._require_among(y, self.classes_)

@@ -63,11 +63,6 @@ class Conv:
         return found
 
 
-def same(channels: int) -> Conv:
-    """The convolution that changes nothing."""
-    return Conv(np.eye(channels)[:, :, None, None])
-
-
 def window(channels: int, side: int, stride: int, *, mean: bool) -> Conv:
     """Sum or mean over a window of each channel: pooling."""
     weight = np.zeros((channels, channels, side, side))

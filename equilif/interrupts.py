@@ -4,5 +4,5 @@ from __future__ import annotations
 
 
 def interrupted(error: BaseException | None) -> bool:
-    """By the user; or raised by what that cut short: a library, or Python as it makes a class."""
+    """Whether the user interrupted, also where a library or Python wraps the exception in its own."""
     return error is not None and (isinstance(error, KeyboardInterrupt) or interrupted(error.__context__))

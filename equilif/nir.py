@@ -24,7 +24,7 @@ import io
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,12 +33,13 @@ import numpy as np
 from equilif.convolutions import channels_first, from_kernel, patch_of, rolled, to_kernel, unrolled
 from equilif.data.base.reading import content_of, message_of, most_bytes, reading
 from equilif.nir_layers import REAL, Reader, parameter
+from equilif.training.storage.records import record
 from equilif_golden import files
 from equilif_golden import network as networks
 from equilif_golden.blocks.lif import LEAKS
 from equilif_golden.blocks.synapse import scaled
 from equilif_golden.extras import needs
-from equilif_golden.fixed import DEFAULT, Numerics, Raw, check_float, check_int, short_repr
+from equilif_golden.fixed import DEFAULT, Numerics, Raw, check_float, check_int
 from equilif_golden.network import MAX_NEURONS, ONE, Input, Lif, Network, Population, Shape, Synapse, Weights
 from equilif_golden.schedule import Schedule
 from equilif_golden.synapses import FEEDBACK_SCALES
@@ -399,7 +400,7 @@ def from_graph(
 ) -> Imported:
     """See :func:`load`."""
     read = Reader(graph)
-    metadata = _Own.of(graph)
+    metadata = _Metadata.of(graph)
     dt = check_float(metadata.dt if dt is None else dt, "dt", *STEPS)
     order = _as_listed(read.order(), metadata.populations)
     sizes = read.sizes()
@@ -475,20 +476,20 @@ def from_graph(
             drive = _of_maps(name, drive, maps[name])
         biases = [_scaled(name, gain, b) for b in read.biases(name)]
         drive = drive + sum(biases, np.zeros(len(drive)))
-        synapse = Synapse(metadata.constant, _name(name))
-        if biases or drive.any() or synapse.name in metadata.scales:
+        synapse = Synapse(metadata.bias, _name(name))
+        if biases or drive.any() or synapse.name in metadata.synapses:
             synapses.append(synapse)
             weights[synapse.name] = rounded(f"bias {name}", drive * (256 / ONE))[None]
     moved.append(Moved.of("leak", lost, np.full(lost.shape, 2.0**-settings.leak if settings.leak else 0.0)))
     populations: list[Population] = [places[n].population for n in order]
-    if any(s.pre == metadata.constant for s in synapses):
-        populations.append(Population(metadata.constant, 1, "constant"))
+    if any(s.pre == metadata.bias for s in synapses):
+        populations.append(Population(metadata.bias, 1, "constant"))
     listed = _as_listed([p.name for p in populations], metadata.populations)
-    known = list(metadata.scales)
+    known = list(metadata.synapses)
     parts = (
         tuple(sorted(populations, key=lambda p: listed.index(p.name))),
         tuple(
-            replace(s, learning_rate_scale=metadata.scales.get(s.name, 1.0))
+            replace(s, learning_rate_scale=metadata.synapses.get(s.name, 1.0))
             for s in sorted(synapses, key=lambda s: known.index(s.name) if s.name in known else len(known))
         ),
         _name(read.output),
@@ -511,7 +512,7 @@ class _Place:
     patch: int = 1
 
 
-def _place(name: str, read: Reader, size: int, maps: Mapping[str, Shape], metadata: _Own) -> _Place:
+def _place(name: str, read: Reader, size: int, maps: Mapping[str, Shape], metadata: _Metadata) -> _Place:
     """An image is folded into patches where all its synapses are convolutions."""
     kind = Input if name in read.inputs else Lif
     node = read.shapes.get(name)
@@ -528,7 +529,7 @@ def _place(name: str, read: Reader, size: int, maps: Mapping[str, Shape], metada
         ways = {w: layer for w, layer in read.layers.items() if w.source == name}
         sides = [(x.weight.shape[2], x.stride) for x in ways.values() if x.stride is not None]
         most = patch_of(shape, sides)
-        patch = metadata.patches.get(name, most if len(sides) == len(ways) else 1)
+        patch = metadata.patches.get(name, [most if len(sides) == len(ways) else 1])[0]
         if most % patch:
             raise ValueError(
                 f"node {name!r}: its image and the kernels over it have no patches of {patch}x{patch}"
@@ -559,30 +560,74 @@ def _scaled(name: str, gain: REAL, values: REAL) -> REAL:
         return parameter(name, "what it adds in thresholds", gain * values)
 
 
+def _numbers(n: int) -> Any:
+    return field(default_factory=dict, metadata={"numbers": n})
+
+
 @dataclass(frozen=True)
-class _Own:
-    """Metadata of :func:`to_graph`; defaults for files of other programs."""
+class _Metadata:
+    """Metadata of :func:`to_graph`; defaults for files of other programs.
+
+    synapses : relative learning rates, by name
+    shapes, patches, channels_first : of maps and inputs, by population
+    kernels : size and stride of synapses that were written as matrices
+    about : the data that the network belongs to
+    """
 
     dt: float = DT
-    populations: list[str] = field(default_factory=list)
-    constant: str = BIAS
-    scales: dict[str, float] = field(default_factory=dict)  #: of synapses, by name
-    schedule: dict[str, Any] = field(default_factory=dict)
+    populations: tuple[str, ...] = ()
+    constant: tuple[str, ...] = ()
+    synapses: Mapping[str, float] = field(default_factory=dict)
+    schedule: Mapping[str, Any] = field(default_factory=dict)
     numerics: Numerics = Numerics()
-    shapes: dict[str, Shape] = field(default_factory=dict)  #: of maps, by population
-    patches: dict[str, int] = field(default_factory=dict)  #: of inputs that are folded
-    channels_first: frozenset[str] = frozenset()  #: inputs whose samples are channel by channel
-    kernels: dict[str, tuple[int, int]] = field(default_factory=dict)  #: of synapses written as matrices
-    about: Mapping[str, Any] | None = None  #: the data that the network belongs to
+    shapes: Mapping[str, Sequence[int]] = _numbers(3)
+    patches: Mapping[str, Sequence[int]] = _numbers(1)
+    channels_first: Mapping[str, Sequence[int]] = _numbers(1)
+    kernels: Mapping[str, Sequence[int]] = _numbers(2)
+    about: Mapping[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        check_float(self.dt, "dt", *STEPS)
+        Schedule(**self.schedule).raw(self.numerics)
+        for name, scale in self.synapses.items():
+            check_float(scale, ("synapses", name), 0, 1e6, "learning_rate_scale")
+        for f in fields(self):
+            for key, values in getattr(self, f.name).items() if f.metadata else ():
+                if not isinstance(values, list) or len(values) != f.metadata["numbers"]:
+                    raise ValueError(f"{f.name} of {key} must be {f.metadata['numbers']} numbers")
+                for value in values:
+                    check_int(value, (f.name, key), 1, MAX_NEURONS)
+
+    @classmethod
+    def of(cls, graph: Any) -> _Metadata:
+        """ValueError when it was damaged: then nothing of it is believed."""
+        if OWN not in graph.metadata:
+            return cls()
+        try:
+            found = json.loads(graph.metadata[OWN])
+            if isinstance(found, Mapping):
+                found = {f.name: found[f.name] for f in fields(cls) if f.name in found}
+            return record(cls, found)
+        except Exception as e:  # whatever damaged metadata lead to
+            raise ValueError(
+                f"the graph's metadata {OWN!r} cannot be read ({message_of(e)}): without it the rest can"
+            ) from e
+
+    @property
+    def bias(self) -> str:
+        """Name of the constant population."""
+        return self.constant[0] if self.constant else BIAS
 
     def rolled(self, parts: tuple[Any, ...], weights: Weights, numerics: Numerics) -> tuple[Network, Weights]:
         """Restore the maps of a network whose kernels were written as matrices."""
         populations, synapses, output, schedule = parts
         shaped = []
         for p in populations:
-            options: dict[str, Any] = {"shape": self.shapes[p.name]} if p.name in self.shapes else {}
+            options: dict[str, Any] = {}
+            if p.name in self.shapes:
+                options["shape"] = Shape(*self.shapes[p.name])
             if p.name in self.patches:
-                options["patch"] = self.patches[p.name]
+                options["patch"] = self.patches[p.name][0]
                 options["channels_first"] = p.name in self.channels_first
             shaped.append(replace(p, **options))
         joined = []
@@ -592,75 +637,13 @@ class _Own:
         network = Network(tuple(shaped), tuple(joined), output, schedule, numerics)
         return network, rolled(network, weights)
 
-    @classmethod
-    def of(cls, graph: Any) -> _Own:
-        """ValueError when it was damaged: then nothing of it is believed."""
-        if OWN not in graph.metadata:
-            return cls()
-        try:
-            metadata = _typed(json.loads(graph.metadata[OWN]), dict, "it")
-            numerics = Numerics(**_typed(metadata.get("numerics", {}), dict, "numerics"))
-            schedule = _typed(metadata.get("schedule", {}), dict, "schedule")
-            Schedule(**schedule).raw(numerics)
-            constant = _names(metadata.get("constant", []), "constant")
-            scales = _typed(metadata.get("synapses", {}), dict, "synapses")
-            return cls(
-                check_float(metadata.get("dt", DT), "dt", *STEPS),
-                _names(metadata.get("populations", []), "populations"),
-                constant[0] if constant else BIAS,
-                {
-                    name: check_float(s, ("synapses", name), 0, 1e6, "learning_rate_scale")
-                    for name, s in scales.items()
-                },
-                schedule,
-                numerics,
-                about=_typed(metadata[networks.ABOUT], dict, networks.ABOUT)
-                if networks.ABOUT in metadata
-                else None,
-                **_maps(metadata),
-            )
-        except Exception as e:  # whatever damaged metadata lead to
-            raise ValueError(
-                f"the graph's metadata {OWN!r} cannot be read ({message_of(e)}): without it the rest can"
-            ) from e
-
-
-def _maps(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """Shapes, patches and kernels."""
-
-    def sizes(name: str, n: int) -> dict[str, tuple[int, ...]]:
-        given = _typed(metadata.get(name, {}), dict, name)
-        found = {}
-        for key, values in given.items():
-            if len(_typed(values, list, f"{name} of {key}")) != n:
-                raise ValueError(f"{name} of {key} must be {n} numbers")
-            found[key] = tuple(check_int(v, (name, key), 1, MAX_NEURONS) for v in values)
-        return found
-
-    return {
-        "shapes": {key: Shape(*values) for key, values in sizes("shapes", 3).items()},
-        "patches": {key: values[0] for key, values in sizes("patches", 1).items()},
-        "channels_first": frozenset(sizes("channels_first", 1)),
-        "kernels": sizes("kernels", 2),
-    }
-
-
-def _typed(value: Any, kind: type, name: str) -> Any:
-    if not isinstance(value, kind):
-        raise ValueError(f"{name} must be a {kind.__name__}, not {short_repr(value)}")
-    return value
-
-
-def _names(value: Any, name: str) -> list[str]:
-    return [_typed(v, str, f"each of {name}") for v in _typed(value, list, name)]
-
 
 def _name(node: str) -> str:
     """A node's name as a population's."""
     return "".join(c if c.isalnum() or c in "_." else "_" for c in node)
 
 
-def _as_listed(names: list[str], wanted: list[str]) -> list[str]:
+def _as_listed(names: list[str], wanted: Sequence[str]) -> list[str]:
     """``names`` in the order of ``wanted``; where it does not name them all, as they are."""
     return sorted(names, key=wanted.index) if set(names) <= set(wanted) else names
 

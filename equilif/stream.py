@@ -217,7 +217,7 @@ class StreamLearner:
         return max(found, key=found.__getitem__) if found else None
 
     def _values(self, x: Features) -> Reals:
-        """The features as a row; before the first network NaN stands for one that is missing."""
+        """Features as a row; a missing one has the mean of its samples, NaN before there is a network."""
         given = {str(name): value for name, value in x.items() if value is not None}
         if given.keys().isdisjoint(self._names):
             raise ValueError(

@@ -24,6 +24,12 @@ def outcome(*arguments: object) -> tuple[int, str]:
     return done.exit_code, done.output
 
 
+def folded(*arguments: object) -> tuple[int, str]:
+    """Exit code and output of a command, line ends as blanks."""
+    code, output = outcome(*arguments)
+    return code, " ".join(output.split())
+
+
 def run(*arguments: object, code: int = 0) -> str:
     """Output of a command; ``code``: the expected exit code."""
     found, output = outcome(*arguments)

@@ -13,43 +13,16 @@ from equilif.host.store import FlashStore, StoredSamples, TrainingJob
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.link.device import Device
 from equilif_golden.link.flash import BLOCK, Area, Flash
-from equilif_golden.link.protocol import END, slip
 from equilif_golden.link.standalone import slot_blocks
 from equilif_golden.network import Network
 from equilif_golden.schedule import Schedule
+from tests.ports import DevicePort
 
 CONFIG = EngineConfig(lanes=2, tiles=32, value_groups=32, state_groups=8, program_words=128, attention=False)
 AREA = Area(3, 12)
 NETWORK = Network.chain(5, 4, 3, schedule=Schedule(free=4, nudged=2, window=2))
 SEED = 0xFFFFFFFE  #: its keys exceed 32 bits
 EPOCHS = 3
-
-
-class DevicePort:
-    """A port connected to the model of a device, whose trainer advances by a frame at each read."""
-
-    def __init__(self, device):
-        self.device = device
-        self.sent = b""
-        self.received = b""
-
-    def write(self, data):
-        self.sent += data
-        while bytes([END]) in self.sent:
-            packet, _, self.sent = self.sent.partition(bytes([END]))
-            reply = self.device.packet(packet)
-            self.received += slip(reply) if reply else b""
-        return len(data)
-
-    def read(self, size=1):
-        if self.device.trainer:
-            self.device.trainer.step()
-        found, self.received = self.received[:size], self.received[size:]
-        return found
-
-    @property
-    def in_waiting(self):
-        return len(self.received)
 
 
 class PowerCut(Exception):
@@ -109,6 +82,13 @@ def new(content=None):
     if content is not None:
         flash.content[:] = content
     return Device(CONFIG, flash=flash)
+
+
+def worked(content):
+    """The model after all work that this flash asks for."""
+    device = new(content)
+    device.trainer.work()
+    return device
 
 
 @functools.cache

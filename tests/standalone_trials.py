@@ -63,6 +63,7 @@ from tests.standalone import (
     training_job,
     uploaded,
     with_tests,
+    worked,
 )
 
 LIMIT = 4_000_000  #: cycles within which a board is done
@@ -75,13 +76,6 @@ def put(board, content):
     board.flash[:] = bytes([ERASED]) * len(board.flash)
     board.flash[AREA.first * BLOCK : AREA.first * BLOCK + AREA.size] = content
     board.reset()
-
-
-def worked(content):
-    """The model, behind all work that this flash asks for."""
-    device = new(content)
-    device.trainer.work()
-    return device
 
 
 @cache

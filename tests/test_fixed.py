@@ -25,6 +25,7 @@ from equilif_golden.fixed import (
     short_repr,
 )
 from equilif_golden.places import PlacedError, placed
+from tests.hostile import Odd
 
 FORMATS = [SQ(1, 0), SQ(2, 3), SQ(-1, 5), SQ(4, 0), UQ(0, 4), UQ(3, 2)]
 
@@ -183,10 +184,6 @@ def test_placed_error_from_another_process():
 
 
 def test_messages_are_short():
-    class Odd:
-        def __repr__(self):
-            raise RuntimeError
-
     assert short_repr(np.zeros((9, 9))).count("\n") == 0 and len(short_repr(np.zeros(99))) <= 60
     assert (
         short_repr(Odd()) == "a Odd" and short_repr(10**5000) == "a int" and short_repr("a\n b") == "'a\\n b'"

@@ -176,10 +176,9 @@ class Entry:
     about_files: bool = False
 
     def pool(self, name: str) -> list[Any]:
-        if name in self.pools:
-            return self.pools[name]
         good = self.good[name]
-        return arrays(good) if isinstance(good, np.ndarray) else SCALARS
+        usual = arrays(good) if isinstance(good, np.ndarray) else SCALARS
+        return self.pools.get(name) or POOLS.get(name) or usual
 
     def is_named(self, value: Any, message: str) -> bool:
         """Whether a message contains an argument, by its name or its term, or the invalid value."""
@@ -369,6 +368,11 @@ PARTS: dict[str, Any] = {
 }
 NAMES = ["x", "input", "lif", "y", "", "a b", "ü", ["y"], np.array(["y"]), *SCALARS]
 
+#: values of arguments that several entry points have
+POOLS = {
+    "weights": weights_of(WEIGHTS["hidden1-output"]),
+    **dict.fromkeys(("network", "schedule", "numerics", "config"), THINGS),
+}
 LEARNERS = (("Kernel", kernel), ("Chip", chip))
 ENTRIES: dict[str, Entry] = {
     "Schedule.raw": Entry(
@@ -416,8 +420,6 @@ ENTRIES: dict[str, Entry] = {
             "populations": [list(PARTS["populations"]), (Population("x", 2), 3), [None], *THINGS],
             "synapses": [list(PARTS["synapses"]), (Synapse("x", "z"),), [("x", "y")], *THINGS],
             "output": NAMES,
-            "schedule": THINGS,
-            "numerics": THINGS,
         },
     ),
     "Network.conv": Entry(
@@ -460,7 +462,6 @@ ENTRIES: dict[str, Entry] = {
         ),
         {
             "learning_rate_scales": [(1, 2), [0.5, 2], (0, -1), (True, 1), ("1", "2"), (1,), *SCALARS],
-            "schedule": THINGS,
         },
     ),
     "Network.attention": Entry(
@@ -505,33 +506,22 @@ ENTRIES: dict[str, Entry] = {
         {"weights": WEIGHTS},
         {"weights": weights_fit},
         lambda r, weights: same(r, weights),
-        {"weights": weights_of(WEIGHTS["hidden1-output"])},
     ),
-    "Kernel": Entry(
-        Kernel,
-        {"network": NET, "weights": WEIGHTS, "learning_rate": 0.05, "counter": 3, "threads": 2},
-        {
-            "network": instance(Network),
-            "weights": nothing_or(weights_fit),
-            "learning_rate": RATE,
-            "counter": COUNTER,
-            "threads": nothing_or(whole(1, 1024)),
-        },
-        same_model,
-        {"network": THINGS, "weights": weights_of(WEIGHTS["hidden1-output"])},
-    ),
-    "Reference": Entry(
-        Reference,
-        {"network": NET, "weights": WEIGHTS, "learning_rate": 0.05, "counter": 3},
-        {
-            "network": instance(Network),
-            "weights": nothing_or(weights_fit),
-            "learning_rate": RATE,
-            "counter": COUNTER,
-        },
-        same_model,
-        {"network": THINGS, "weights": weights_of(WEIGHTS["hidden1-output"])},
-    ),
+    **{
+        model.__name__: Entry(
+            model,
+            {"network": NET, "weights": WEIGHTS, "learning_rate": 0.05, "counter": 3, **more},
+            {
+                "network": instance(Network),
+                "weights": nothing_or(weights_fit),
+                "learning_rate": RATE,
+                "counter": COUNTER,
+                "threads": nothing_or(whole(1, 1024)),
+            },
+            same_model,
+        )
+        for model, more in ((Kernel, {"threads": 2}), (Reference, {}))
+    },
     **{
         f"{name}.train": Entry(
             train(make),
@@ -601,7 +591,6 @@ ENTRIES: dict[str, Entry] = {
         {"weights": WEIGHTS},
         {"weights": weights_fit},
         lambda r, weights: same(r, weights),
-        {"weights": weights_of(WEIGHTS["hidden1-output"])},
     ),
     "Kernel.counter": Entry(
         lambda value: (k := kernel(), setattr(k, "counter", value), k.counter)[2],
@@ -690,7 +679,6 @@ ENTRIES: dict[str, Entry] = {
             "numerics": lambda v: isinstance(v, Numerics),
         },
         lambda r, patterns, sharpness, numerics: same(r.patterns, patterns) and r.sharpness == sharpness,
-        {"numerics": THINGS},
     ),
     "Hopfield.of": Entry(
         Hopfield.of,
@@ -716,7 +704,6 @@ ENTRIES: dict[str, Entry] = {
         {"network": NET, "config": CONFIG},
         {"network": lambda v: v is NET, "config": instance(EngineConfig)},
         lambda r, network, config: r.network is network,
-        {"network": THINGS, "config": THINGS},
     ),
     "Compiled.sample": Entry(
         lambda x, y: MODEL.sample(x, y),
@@ -735,7 +722,6 @@ ENTRIES: dict[str, Entry] = {
         {"weights": WEIGHTS},
         {"weights": weights_fit},
         lambda r, weights: same(r, weights),
-        {"weights": weights_of(WEIGHTS["hidden1-output"])},
     ),
     "Compiled.token_words": Entry(
         lambda patterns: PLACED.token_words(patterns)[1],
@@ -756,8 +742,6 @@ ENTRIES: dict[str, Entry] = {
         lambda r, path, network, weights: same(networks.load(path)[1], weights),
         {
             "path": ["a/b/net.npz", "x", ".", "/proc/x", "/dev/full/x", "a\0b", *SCALARS],
-            "network": THINGS,
-            "weights": weights_of(WEIGHTS["hidden1-output"]),
         },
         about_files=True,
     ),

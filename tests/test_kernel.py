@@ -836,7 +836,7 @@ def test_prototype_of_a_learning_rule():
     assert frozen.counter == plain.counter
 
 
-class Adaptive(Reference):
+class Tiring(Reference):
     """Each spike reduces the next drives."""
 
     def neuron_state(self, population, batch):
@@ -853,7 +853,7 @@ class Adaptive(Reference):
 def test_state_of_a_neuron_hook(early_exit):
     """It is reset with each sample, and both nudged phases start with that of the free phase."""
     network = Network.chain(6, 5, 3, schedule=Schedule(early_exit=early_exit))
-    model, swapped = (Adaptive(network, network.initial_weights(1, scale=2.0)) for _ in range(2))
+    model, swapped = (Tiring(network, network.initial_weights(1, scale=2.0)) for _ in range(2))
     swapped.raw = swapped.raw._replace(strength=-swapped.raw.strength)
     targets = one_hot(CLASSES, 3)
     found = model.train(IMAGES, targets, learn=False)
@@ -868,7 +868,7 @@ def test_state_of_a_neuron_hook(early_exit):
     assert any((found.plus[name] != plain.plus[name]).any() for name in found.plus)
 
 
-class Hidden(Adaptive):
+class Hidden(Tiring):
     """Its state is an attribute, which the model cannot save."""
 
     def neuron(self, population, v, drive):
@@ -876,12 +876,12 @@ class Hidden(Adaptive):
         return Reference.neuron(self, population, v, drive - self.fatigue)
 
 
-class Listed(Adaptive):
+class Listed(Tiring):
     def neuron_state(self, population, batch):
         return {"fatigue": [0] * batch}
 
 
-class Generating(Adaptive):
+class Generating(Tiring):
     def neuron(self, population, v, drive):
         self.state[population.name]["generator"] = np.random.default_rng(0)
         return super().neuron(population, v, drive)

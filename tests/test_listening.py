@@ -6,8 +6,6 @@ import dataclasses
 import shutil
 import sys
 import types
-import wave
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -29,6 +27,7 @@ from equilif_golden.front_end import tokens
 from equilif_golden.front_end.segmentation import Verdict
 from equilif_golden.link.device import Device
 from tests.cli import error_of, json_of, run
+from tests.files import write_wav
 from tests.runs import trained
 from tests.standalone import client_of
 
@@ -44,13 +43,6 @@ def word(name, rng, seconds=0.35):
     return rng.uniform(0.1, 0.5) * np.sin(phase) * np.hanning(n) ** 0.3
 
 
-def save(path: Path, sound):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with wave.open(str(path), "wb") as w:
-        w.setparams((1, 2, RATE, 0, "NONE", ""))
-        w.writeframes(np.rint(sound * 32767).astype("<i2").tobytes())
-
-
 def silence(seconds):
     return np.zeros(int(RATE * seconds))
 
@@ -62,7 +54,7 @@ def folder(tmp_path_factory):
     rng = np.random.default_rng(0)
     for name in WORDS:
         for i in range(8):
-            save(root / "words" / name / f"{i}.wav", word(name, rng))
+            write_wav(root / "words" / name / f"{i}.wav", word(name, rng))
     data = own.load(root / "words", front_end=True)
     preset = presets.own(data).changed(epochs=12)
     training = trained(Run.start(preset, data, 0))
@@ -85,7 +77,7 @@ def test_words_in_noise(below, offset, folder, tmp_path):
         for k in range(3):
             clean = np.concatenate([silence(0.3), word(name, rng), silence(0.25)])
             noise = rng.normal(0, np.abs(clean).max() * 10 ** (-below / 20), len(clean))
-            save(tmp_path / "words" / name / f"{k}.wav", clean + noise + offset)
+            write_wav(tmp_path / "words" / name / f"{k}.wav", clean + noise + offset)
             expected.append(len(segments(Sound(clean[:, None], RATE, 16)).word))
     listener = WordRecognizer(saved.read(folder / "run" / "network.npz"))
     files = sorted((tmp_path / "words").rglob("*.wav"))
@@ -128,7 +120,7 @@ def test_overload_of_a_stream():
 
 def test_extensible_wav(tmp_path):
     """A subformat of PCM samples is read; another one is refused."""
-    save(tmp_path / "a.wav", word("up", np.random.default_rng(0)))
+    write_wav(tmp_path / "a.wav", word("up", np.random.default_rng(0)))
     content = (tmp_path / "a.wav").read_bytes()
     fields = b"\xfe\xff" + content[22:36] + bytes.fromhex("1600 1000 00000000")
     for tag in (1, 3):
@@ -152,7 +144,7 @@ def test_unknown_words(folder, tmp_path, monkeypatch):
     for k in range(3):
         x = word("up", rng) + 0.7 * word("flat", rng, 0.35)[:1] * rng.normal(0, 1, 1)
         buzz = np.sign(np.sin(np.arange(len(x)) * (2 * np.pi * 110 / RATE))) * np.hanning(len(x))
-        save(tmp_path / "buzz" / f"{k}.wav", 0.4 * buzz)
+        write_wav(tmp_path / "buzz" / f"{k}.wav", 0.4 * buzz)
 
     def answers(file, source, *options):
         return [w["label"] or w["reason"] for w in json_of("listen", file, source, *options)["words"]]
@@ -188,7 +180,7 @@ def test_lesson_of_recordings(folder, tmp_path, monkeypatch):
     target.touch()
     run("listen", network, source, *options, "--overwrite")
     assert saved.read(target).identity.labels == tuple(sorted(WORDS))
-    save(tmp_path / "loud.wav", overload())
+    write_wav(tmp_path / "loud.wav", overload())
     assert "1 overload" in error_of("listen", network, tmp_path / "loud.wav", "--learn", "up")
 
 
@@ -212,20 +204,20 @@ def test_tokens_of_own_recordings(folder):
 def test_recordings_without_a_word(folder, tmp_path):
     for name in ("a", "b"):
         for i in range(3):
-            save(tmp_path / "words" / name / f"{i}.wav", word("up", np.random.default_rng(i)))
+            write_wav(tmp_path / "words" / name / f"{i}.wav", word("up", np.random.default_rng(i)))
     a = tmp_path / "words" / "a"
-    save(a / "3.wav", silence(0.5))
-    save(a / "4.wav", overload())
-    save(a / "5.wav", np.random.default_rng(1).normal(0, 0.1, 2 * RATE) * np.linspace(0, 1, 2 * RATE))
+    write_wav(a / "3.wav", silence(0.5))
+    write_wav(a / "4.wav", overload())
+    write_wav(a / "5.wav", np.random.default_rng(1).normal(0, 0.1, 2 * RATE) * np.linspace(0, 1, 2 * RATE))
     found = own.read(tmp_path / "words", front_end=True)
     assert len(found.data.y_train) + len(found.data.y_test) == 6
     (note,) = [note for note in found.notes if "left out" in note]
     assert all(text in note for text in ("3.wav", "'a'", "1 too quiet", "1 overload", "1 too long"))
     assert "'b'" not in note
     for path in (tmp_path / "words" / "a").iterdir():
-        save(path, silence(0.2))
+        write_wav(path, silence(0.2))
     for path in (tmp_path / "words" / "b").iterdir():
-        save(path, silence(0.2))
+        write_wav(path, silence(0.2))
     with pytest.raises(ValueError, match="'b' 3 "):
         own.read(tmp_path / "words", front_end=True)
 
@@ -260,7 +252,7 @@ def test_front_end_is_for_recordings(tmp_path):
     ],
 )
 def test_front_end_of_boards(words, named, tmp_path):
-    save(tmp_path / "a.wav", silence(0.1))
+    write_wav(tmp_path / "a.wav", silence(0.1))
     assert named in error_of(*(tmp_path / "a.wav" if w == "WAV" else w for w in words))
 
 
@@ -273,7 +265,7 @@ def test_listen(folder, tmp_path):
     click = np.zeros(RATE // 2)
     click[1000:1300] = 0.5 * np.sin(np.arange(300))
     noise = rng.normal(0, 0.2, 2 * RATE).clip(-1, 1)
-    save(tmp_path / "words.wav", np.concatenate([*parts, click, noise, silence(0.3)]))
+    write_wav(tmp_path / "words.wav", np.concatenate([*parts, click, noise, silence(0.3)]))
     network = folder / "run" / "network.npz"
     found = json_of("listen", network, tmp_path / "words.wav", "--out", tmp_path / "page.html")["words"]
     assert [w["label"] for w in found] == [*names, None, None]

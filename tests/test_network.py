@@ -56,14 +56,10 @@ LOADED = replace(MEMORY, populations=(X, B, Y, replace(M, dynamic_patterns=True)
     "change, message",
     [
         ({"populations": (X, B, H, Y, Population("h", 1))}, "names.*'h'"),
-        ({"synapses": (Synapse("x", "z"),)}, "x-z.*'z'"),
-        ({"synapses": (Synapse("h", "x"),)}, "h-x.*x-h"),
         ({"synapses": (Synapse("h", "y"), Synapse("h", "y"))}, "synapse h-y "),
         ({"synapses": (Synapse("x", "h", feedback=False),)}, "x-h.*feedback"),
-        ({"output": "z"}, "output.*'z'"),
         ({"populations": (B, H, Y), "synapses": (Synapse("h", "y"),)}, "input.*dynamic"),
         ({"synapses": ()}, "synapse"),
-        ({"populations": (replace(X, size=2000), B, H, Y)}, "'h'.*2003"),
         (
             {"numerics": Numerics(charge_width=16), "schedule": Schedule(free=8, nudged=8, window=8)},
             "window 8.*16-bit",
@@ -78,7 +74,6 @@ def test_network_validation(change, message):
 @pytest.mark.parametrize(
     "change, message",
     [
-        ({"schedule": Schedule(free=10)}, "free 10.*nudged 4"),
         ({"synapses": (Synapse("x", "y"), Synapse("b", "q"), Synapse("q", "y"))}, "'m'.*0"),
         ({"populations": (X, B, Y, Q), "synapses": (Synapse("x", "y"), Synapse("q", "y"))}, "'q'.*0"),
         (
@@ -95,13 +90,10 @@ def test_network_validation(change, message):
             },
             "'q'.*2",
         ),
-        ({"output": "q"}, "output.*'q'"),
-        ({"populations": (B, Y, M, Q), "synapses": MEMORY.synapses[1:]}, "input"),
         (
             {"populations": (X, B, Y, M, replace(Q, size=2046)), "synapses": MEMORY.synapses[:3]},
             "'m'.*1023.*26-bit.*1022",
         ),
-        ({"populations": (X, B, Y, M, replace(Q, size=1020))}, "'y'.*1023"),
         (
             {
                 "populations": (X, B, Y, replace(M, sharpness=2), replace(Q, gain=2)),
@@ -192,7 +184,6 @@ def test_valid_synapses(pre, post):
 @pytest.mark.parametrize(
     "make, message",
     [
-        (lambda: Relay("q", 6, heads=4), "'q'.*6.*4 heads"),
         (lambda: Network.attention(5, 4, 2), "output"),
         (lambda: Tokens.of([np.zeros((3, 2), int), np.zeros((4, 2), int)], 3), r" 3, width\).*\(4, 2\)"),
         (lambda: Tokens.of([np.zeros(3, int)], 3), r" 3, width\).*\(3,\)"),
@@ -215,8 +206,6 @@ def test_invalid_parts(make, message):
         (LOADED, None, "tokens"),
         (MEMORY, Tokens.of([np.zeros((5, 3), int)], 5), "tokens"),
         (LOADED, Tokens.of([np.zeros((5, 3), int)] * 2, 5), r"\(1, 5, 3\).*\(2, 5, 3\).*\(2, 5\)"),
-        (LOADED, Tokens.of([np.zeros((4, 3), int)], 4), r"not \(1, 4, 3\)"),
-        (LOADED, Tokens.of([np.zeros((5, 6), int)], 5), r"not \(1, 5, 6\)"),
         (LOADED, Tokens(np.zeros((1, 5, 3), np.int64), np.ones((1, 4), bool)), r"and \(1, 4\)"),
         (LOADED, Tokens.of([np.full((5, 3), 32768)], 5), r"patterns.*-32768\.\.32767"),
     ],

@@ -78,7 +78,7 @@ def test_chip_reports_a_shorter_timing(name):
     assert rule.name in traffic(bench, 20_000, seed=1).violations
 
 
-class Faulty(SdramController):
+class FaultyController(SdramController):
     """One of many commands is replaced: a refresh by nothing, or another command by that of another bank."""
 
     EVERY = 16
@@ -108,7 +108,7 @@ class Faulty(SdramController):
     "op", [SdramOp.REFRESH, SdramOp.ACTIVATE, SdramOp.PRECHARGE, SdramOp.READ, SdramOp.WRITE]
 )
 def test_bench_finds_a_wrong_command(op):
-    bench = SdramBench(MT, HZ[MT.name], controller=Faulty(MT, MT.timing(HZ[MT.name]), op))
+    bench = SdramBench(MT, HZ[MT.name], controller=FaultyController(MT, MT.timing(HZ[MT.name]), op))
     found = traffic(bench, 30_000, seed=1)
     if op == SdramOp.REFRESH:
         assert found.violations == [Rule.LATE_REFRESH.name]

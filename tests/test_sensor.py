@@ -35,10 +35,11 @@ from equilif_golden.link.device import Device
 from equilif_golden.link.protocol import FrontEndKind
 from equilif_golden.network import Network
 from tests.cli import error_of, json_of, run
+from tests.files import write_wav
 from tests.listening import ListeningBoard
 from tests.runs import trained
 from tests.standalone import client_of
-from tests.test_listening import folder, save, silence  # noqa: F401
+from tests.test_listening import folder, silence  # noqa: F401
 
 CHANNELS = 6
 STEPS = 96
@@ -153,7 +154,6 @@ def test_named_channels(moves, tmp_path):
         ("a,b\n", "1.csv.*steps"),
         ("1,2\n1,2,3\n", "line 2"),
         ("a,b\n1,x\n", "'x'"),
-        ("a,b\n1,\n", "missing"),
         ("1,2,3\n", "3 channels"),
         ("1,2\n", "1.csv.*names.*a, b"),
     ],
@@ -179,10 +179,8 @@ def test_other_windows(moves):
 @pytest.mark.parametrize(
     "steps, channels, options, named",
     [
-        (95, 6, {}, "95"),
-        (95, 6, {}, "96"),
+        (95, 6, {}, "95.*96"),
         (96, 16, {}, "16"),
-        (31, 6, {"windows": 2}, "32"),
         (96, 6, {"windows": 65}, "65"),
         (96, 6, {"front_end": False, "windows": 2}, "front_end"),
         (96, 6, {"gap": True}, "missing"),
@@ -288,7 +286,6 @@ def changed(x, at, value):
     "x, named",
     [
         (np.full((96, 5), 9), "(5,)"),
-        (np.full((96, 7), 9), "(6,)"),
         (np.full((95, 6), 9), "95"),
         (changed(np.full((96, 6), 9), (3, 2), 4096), "4096"),
         (changed(np.full((96, 6), 9), (3, 2), -1), "-1"),
@@ -308,7 +305,6 @@ def test_unusable_recordings(x, named, network, tmp_path):
         (("listen", "SENSOR", "a.wav"), "a.wav"),
         (("listen", "SENSOR", "words"), "WAV"),
         (("listen", "SENSOR"), "FILE"),
-        (("listen", "SENSOR", "--device", 1), "FILE"),
         (("listen", "SENSOR", "a.csv", "--out", "a.html", "--learn", "new"), "--out"),
         (("listen", "SENSOR", "a.csv", "--learn", "new", "--utterances", 3), "--port"),
         (("listen", "SENSOR", "none.csv"), "none.csv"),
@@ -332,7 +328,7 @@ def test_unusable_recordings(x, named, network, tmp_path):
 def test_sensor_and_words(words, named, moves, network, folder, tmp_path, monkeypatch):  # noqa: F811
     monkeypatch.chdir(tmp_path)
     save_csv(tmp_path / "a.csv", np.full((96, 6), 9))
-    save(tmp_path / "a.wav", silence(0.1))
+    write_wav(tmp_path / "a.wav", silence(0.1))
     places = {"SENSOR": network, "WORDS": folder / "run" / "network.npz", "words": folder / "words"}
     assert named in error_of(*(places.get(w, w) for w in words))
 

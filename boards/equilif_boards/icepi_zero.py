@@ -64,6 +64,5 @@ ICEPI_ZERO = replace(
     other_links=(),
     front_end=None,
     sdram=Sdram(chip_name="W9825G6KH", config=SMALL_SDRAM, state_ram="block", clock_hz=85e6),
-    seed=1,
     loader="icepi-zero",
 )

@@ -72,6 +72,34 @@ class ExtentOptions:
         return None if self.everything or self.full else self.samples or SAMPLES
 
 
+@dataclass(frozen=True)
+class EngineChoice:
+    """Options that say on which engine a network is."""
+
+    lanes: Lanes = None
+    board: Annotated[
+        str | None, typer.Option(help="Use the engine of this board.", show_default="none"), INPUT
+    ] = None
+    sdram: Annotated[
+        bool, typer.Option("--sdram", help="With --board: its engine with weights in the SDRAM.")
+    ] = False
+
+    def engine_for(self, network: networks.Network) -> engines.EngineConfig:
+        """The engine of a board, or one with the given lanes that holds the network."""
+        if self.board is None:
+            if self.sdram:
+                raise ValueError("--sdram needs a board: add --board")
+            return compiler.engine_for(network, lanes=LANES if self.lanes is None else self.lanes)
+        if self.lanes is not None:
+            raise ValueError("--board brings its own engine: leave out --lanes")
+        board = known_boards.find(self.board)
+        return (board.with_sdram() if self.sdram else board).config
+
+
+AnyEngine = Annotated[EngineChoice, fields_of(EngineChoice)]
+ANY_ENGINE = EngineChoice()
+
+
 @command
 def verify(
     data: AnyData = "digits",
@@ -84,10 +112,7 @@ def verify(
     ] = None,
     config: ConfigFile = None,
     extent: Annotated[ExtentOptions, fields_of(ExtentOptions)] = ExtentOptions(),
-    lanes: Lanes = None,
-    board: Annotated[
-        str | None, typer.Option(help="Use the engine of this board.", show_default="none"), INPUT
-    ] = None,
+    engine: AnyEngine = ANY_ENGINE,
     learning_rate: Annotated[
         float | None,
         typer.Option(
@@ -137,9 +162,8 @@ def verify(
     verified = scheduled(request.network, phases)
     epochs = (preset.epochs if extent.full else 1) if verified.trainable else 0
     plan = verifying.VerificationPlan.of(preset, loaded, seed, epochs=epochs, samples=samples)
-    engine = engine_of(verified, lanes, board)
     report = show_hardware.compare(
-        "RTL = golden", verified, request.weights(seed), engine, loaded, plan, waves
+        "RTL = golden", verified, request.weights(seed), engine.engine_for(verified), loaded, plan, waves
     )
     show_hardware.verdict(report)
     show_hardware.costs(report)
@@ -148,17 +172,6 @@ def verify(
         show.console.print(f"waves and layouts: {show.literal(', '.join(map(str, written)))}")
     found = {"data": loaded.name, "seed": seed, "ok": report.mismatch is None, **report.to_dict()}
     return {**found, "files": written}
-
-
-def engine_of(
-    network: networks.Network, lanes: int | None = None, board: str | None = None
-) -> engines.EngineConfig:
-    """The engine of a board, or one with the given lanes that holds the network."""
-    if board is None:
-        return compiler.engine_for(network, lanes=LANES if lanes is None else lanes)
-    if lanes is not None:
-        raise ValueError("--board brings its own engine: leave out --lanes")
-    return known_boards.find(board).config
 
 
 @command
@@ -190,7 +203,7 @@ def energy(
     changes = settings.changes(**given, run=())
     request = resolved(data, changes.data_options, changes=changes.network, folder=folder, network=network)
     loaded, preset, net = request.data, request.description, request.network
-    config = dataclasses.replace(engine_of(net, lanes), counters=True)
+    config = dataclasses.replace(EngineChoice(lanes).engine_for(net), counters=True)
     total = min(samples, len(loaded.x_test)) + min(samples, len(loaded.x_train))
     with show.counted("RTL and golden model count", total) as progress:
         found = counting.measure(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,18 +17,16 @@ from equilif.show import console as show
 from equilif.show import evaluation as show_evaluation
 from equilif.show import network as show_network
 from equilif_golden import files
-from equilif_golden.extras import MissingExtra
 from equilif_golden.lazy import lazy
 
 with lazy():
     import equilif.data.own as own_data
-    from equilif.data import encoding as encodings
     from equilif.data import formats
     from equilif.data.own import build
     from equilif.hardware import boards as known_boards
+    from equilif.hardware import resources
     from equilif.training import resolve
     from equilif.training.storage import folder
-    from equilif_golden import network as networks
 
 command = panel("Learning")
 MAX_ROWS = 12  #: columns that are listed one by one
@@ -60,7 +58,7 @@ def inspect(
     preset = resolve.default(loaded.data, None)
     network = preset.network(loaded.data)
     sizes = [p.size for p in network.populations if p.name not in ("bias", "memory")]
-    boards = _fits(network, loaded.data.encoding)
+    boards = resources.fits(network, loaded.data.encoding)
     _show(loaded, "-".join(map(str, sizes)), preset.epochs, boards)
     plotted = [] if out is None else show_evaluation.samples(loaded, out)
     about = loaded.about
@@ -100,15 +98,9 @@ def _counts(loaded: build.LoadedData) -> list[tuple[str, int, int]]:
     return [(name, train[k], test[k]) for k, name in enumerate(loaded.about.labels)]
 
 
-def _fits(network: networks.Network, encoding: encodings.Encoding | None) -> list[known_boards.Fit] | None:
-    """Fit of a network on each board; None when it is not known which boards there are."""
-    try:
-        return known_boards.fits(network, encoding)
-    except MissingExtra:
-        return None
-
-
-def _show(loaded: build.LoadedData, sizes: str, epochs: int, boards: list[known_boards.Fit] | None) -> None:
+def _show(
+    loaded: build.LoadedData, sizes: str, epochs: int, boards: Sequence[known_boards.Fit] | None
+) -> None:
     """The same for people."""
     d = loaded.data
     about = loaded.about

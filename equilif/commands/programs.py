@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from equilif.commands import network_argument, panel
-from equilif.commands.hardware import Lanes, engine_of
+from equilif.commands.hardware import ANY_ENGINE, AnyEngine
 from equilif.commands.options import INPUT
 from equilif.show import console as show
 from equilif_golden.lazy import lazy
@@ -26,10 +26,7 @@ def program(
     network: Annotated[
         Path, network_argument(help="Network file, network.npz, or pretrained network by name."), INPUT
     ],
-    board: Annotated[
-        str | None, typer.Option(help="Compile for the engine of this board.", show_default="none"), INPUT
-    ] = None,
-    lanes: Lanes = None,
+    engine: AnyEngine = ANY_ENGINE,
     learning_rate: Annotated[
         float, typer.Option("--learning-rate", "--lr", help="Learning rate; 0: no LEARN instructions.", min=0)
     ] = 0.0,
@@ -43,7 +40,7 @@ def program(
     Example:  [bold]equilif program results/digits/network.npz --board icebreaker --learning-rate 0.05[/]
     """
     net = netfile.network_of(network)
-    config = engine_of(net, lanes, board)
+    config = engine.engine_for(net)
     compiled = compiler.Compiled(net, config)
     instructions = compiled.program(learning_rate)
     words = isa.WORDS * len(instructions)

@@ -88,7 +88,7 @@ def network_of(text: str) -> tuple[Network, Encoding | None]:
 
 
 def measured() -> dict[str, Any]:
-    """By board; empty when nothing was measured yet."""
+    """Measurements by board; empty when nothing was measured yet."""
     return json.loads(MEASURED.read_text())["boards"] if MEASURED.exists() else {}
 
 

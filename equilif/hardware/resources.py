@@ -126,7 +126,7 @@ class NetworkResources:
                     learns=smallest.trainable and (table or not loaded) and s.learning_rate_scale > 0,
                 )
             )
-        return cls(name, d, network, populations, tuple(synapses), _fits(network, encoding))
+        return cls(name, d, network, populations, tuple(synapses), fits(network, encoding))
 
     # -- numbers -----------------------------------------------------------------------------------
     @property
@@ -181,11 +181,12 @@ class NetworkResources:
 
 
 def _tiles(network: Network, lanes: int) -> int:
-    """On an engine of any size."""
+    """Weight tiles that a network needs on an engine of any size."""
     return Placement(network, EngineConfig(lanes=lanes)).all_tiles
 
 
-def _fits(network: Network | None, encoding: Encoding | None) -> tuple[boards.Fit, ...] | None:
+def fits(network: Network | None, encoding: Encoding | None) -> tuple[boards.Fit, ...] | None:
+    """Fit of a network on each board; None without sizes, or where the boards are not installed."""
     if network is None:
         return None
     try:

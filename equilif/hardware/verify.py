@@ -134,8 +134,9 @@ class SideBySide:
         self.checkpoint = checkpoint
         self.learning_rate = learning_rate
         self.golden = Kernel(network, weights, learning_rate=learning_rate, counter=counter)
+        self.engine = VerilatedEngine(config, format=format)
         self.rtl = Chip(
-            VerilatedEngine(config, format=format),
+            self.engine,
             network,
             weights,
             learning_rate=learning_rate,
@@ -228,6 +229,9 @@ class SideBySide:
                 raise Mismatch(what, where, golden_value, rtl_value)
         self.report.compared.predictions += 1
         self.report.compared.spike_counts += 1
+        if self.report.config.external and (violated := self.engine.violations):
+            rules = f"number of violated SDRAM rules ({', '.join(violated)})"
+            raise Mismatch(rules, where, 0, len(violated))
 
     def _same_weights(self, golden: Weights, rtl: Weights, samples: str) -> None:
         for name, w in golden.items():

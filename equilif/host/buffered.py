@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class BufferedPort:
-    """What the ports of buses have of serial.Serial.  ``timeout``: of a read, in seconds."""
+    """Common part of the ports of buses: methods of serial.Serial.  ``timeout``: seconds of a read."""
 
     def __init__(self, name: str, timeout: float):
         self.name = name

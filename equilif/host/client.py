@@ -364,8 +364,8 @@ class Client:
         return Batch(predictions, spikes, accesses, cycles)
 
     def _claim(self) -> None:
-        """Before this client first changes the engine: save what the board has trained since its last
-        checkpoint goes into one.  LinkError when that fails.
+        """Make the board save what it has trained since its last checkpoint, before this client first
+        changes the engine.  LinkError when that fails.
         """
         if self._claimed or not self.identity.flash_blocks:
             return

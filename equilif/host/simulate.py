@@ -95,7 +95,7 @@ class Simulated:
         return self.board.build_id
 
     def press(self, label: int | None) -> None:
-        """The learn button, short with this label or long."""
+        """Press the learn button: briefly for this label, long for None."""
         held = SHORT + 1 if label is not None else LONG + 1
         self.board.button(True, label or 0)
         self.board.finish(held * BUTTON_DIVISOR)

@@ -75,7 +75,7 @@ NO_TRAINER = (
 )
 
 
-class Recorder(Client):
+class CommandRecorder(Client):
     """A client without a device that records the frames it would send."""
 
     def __init__(self, identity: Identity):
@@ -183,7 +183,7 @@ class FlashStore:
         """
         network = job.network
         _check(identity, job)
-        recorder = Recorder(identity)
+        recorder = CommandRecorder(identity)
         chip = Chip(recorder, network, job.weights, learning_rate=job.rates[0], counter=job.counter)
         recorder.taken()
         size = slot_blocks(identity.config)
@@ -400,7 +400,7 @@ def _check(identity: Identity, job: TrainingJob) -> None:
         )
 
 
-def _slot(chip: Chip, recorder: Recorder, job: TrainingJob) -> tuple[bytes, bytes]:
+def _slot(chip: Chip, recorder: CommandRecorder, job: TrainingJob) -> tuple[bytes, bytes]:
     """READs of the state in a slot, and the WRITEs of the initial state."""
     reads = bytearray()
     writes = bytearray()
@@ -423,7 +423,7 @@ def _slot(chip: Chip, recorder: Recorder, job: TrainingJob) -> tuple[bytes, byte
     return bytes(reads), bytes(writes)
 
 
-def _with_word_lists(chip: Chip, recorder: Recorder, reads: bytes) -> bytes:
+def _with_word_lists(chip: Chip, recorder: CommandRecorder, reads: bytes) -> bytes:
     """READs of a checkpoint, those of a learned word, and the RUN that ends the list of each label."""
     network, compiled = chip.network, chip.compiled
     layer = network.dynamic_attention
@@ -447,7 +447,7 @@ def _with_word_lists(chip: Chip, recorder: Recorder, reads: bytes) -> bytes:
     return out
 
 
-def _record_weights(recorder: Recorder) -> int:
+def _record_weights(recorder: CommandRecorder) -> int:
     """Weights of a frame of a slot or of a learned word."""
     return min(RECORD_BYTES, recorder.identity.max_payload - WRITE_HEADER.size) // READ_BYTES[Region.WEIGHT]
 
@@ -469,7 +469,7 @@ def _with_owner(lists: Sequence[bytes], owner: int) -> bytes:
     return bytes(out)
 
 
-def _programs(chip: Chip, recorder: Recorder, job: TrainingJob) -> list[bytes]:
+def _programs(chip: Chip, recorder: CommandRecorder, job: TrainingJob) -> list[bytes]:
     """Frames of the program of each epoch, and of the one after the last; of lessons a single one."""
     out = []
     first, constants = chip.compiled.constants()
@@ -484,9 +484,9 @@ def _programs(chip: Chip, recorder: Recorder, job: TrainingJob) -> list[bytes]:
 
 
 def _samples(
-    chip: Chip, recorder: Recorder, samples: StoredSamples, *, learn: bool = True
+    chip: Chip, recorder: CommandRecorder, samples: StoredSamples, *, learn: bool = True
 ) -> Iterator[bytes]:
-    """Frames of one sample after the other; their sequence number is the label."""
+    """Frames that run a sample, one sample after the other; their sequence number is its label."""
     targets = one_hot(samples.labels, chip.network.n_outputs)
     nothing: Any = []
     for j, label in enumerate(samples.labels.tolist()):

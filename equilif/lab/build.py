@@ -89,7 +89,7 @@ def page() -> str:
 
 # -- content ---------------------------------------------------------------------------------------
 def _engine() -> dict[str, Any]:
-    """What the scripts must know of the engine."""
+    """Sizes and constants of the engine for the scripts."""
     board = BOARDS[BOARD]
     config = board.config
     sizes = memories(config)

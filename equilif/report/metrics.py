@@ -223,7 +223,7 @@ def boards(
             if board.config not in counted:
                 rate = learning_rate if fit.learns else None
                 chip = Chip(EngineModel(board.config), network, weights, learning_rate=rate)
-                counted[board.config] = _words(chip, data)
+                counted[board.config] = _accesses(chip, data)
             speed = [n and board.clock_hz / n for n in counted[board.config]]
         mhz = board.clock_hz / 1e6
         row = (board.name, board.title, fit.options, board.cost, board.config.lanes, mhz, fit.short)
@@ -231,9 +231,10 @@ def boards(
     return found
 
 
-def _words(chip: Chip, data: DataSet) -> tuple[float | None, float | None]:
-    """Words of weights that a training and a test sample touch, or cycles with an SDRAM, means; no training
-    without an energy.
+def _accesses(chip: Chip, data: DataSet) -> tuple[float | None, float | None]:
+    """Mean accesses to weights per training and per test sample; with an SDRAM mean cycles.
+
+    None for training where the network cannot learn.
     """
     counted = attrgetter("cycles" if chip.engine.config.external else "accesses")
     test = [counted(chip.sample(x, tokens=tokens)) for x, tokens in _first(data.x_test, data.tokens_test)]

@@ -198,6 +198,7 @@ def _sample(
     names: tuple[str, ...],
     sample: int | None,
 ) -> Content:
+    """Inputs, spikes and rates of one test sample; None: the one that metrics.closest chooses."""
     closest = metrics.closest(found, data.y_test)
     j = closest.at if sample is None else sample
     label = int(data.y_test[j])

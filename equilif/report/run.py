@@ -170,7 +170,7 @@ def _changed(values: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, An
 
 
 def _options(values: Mapping[str, Any]) -> Iterator[str]:
-    """On the command line; None is not given, and what has an option is no key."""
+    """Settings as words of a command line: options where there are any, else --set; None is left out."""
     for name, value in values.items():
         option = name.rpartition(".")[2] if name.endswith(".epochs") else name
         if value is None:

@@ -337,7 +337,7 @@ def _dots(points: list[Point]) -> list[Boxed]:
     resources = []
     for first in range(0, len(points) - 1, 3):
         for n in range(13):
-            x, y = _at(points[first : first + 4], n / 12)
+            x, y = _point_of_curve(points[first : first + 4], n / 12)
             resources.append((x - 0.04, y - 0.04, x + 0.04, y + 0.04))
     return resources
 
@@ -420,7 +420,7 @@ def _free(label: str, points: list[Point], taken: list[Boxed], curves: list[Boxe
     parts += [(first, t) for first in range(0, len(points) - 1, 6) for t in PARTS]
     places = []
     for first, t in parts:
-        x, y = _at(points[first : first + 4], t)
+        x, y = _point_of_curve(points[first : first + 4], t)
         box = (x - w / 2, y - h / 2, x + w / 2, y + h / 2)
         hidden = sum(overlap(box, other) for other in taken), sum(overlap(box, other) for other in curves)
         places.append((hidden, box, (x, y)))
@@ -428,11 +428,11 @@ def _free(label: str, points: list[Point], taken: list[Boxed], curves: list[Boxe
     return best[1], best[2]
 
 
-def _at(four: list[Point], t: float) -> Point:
-    """A point of a cubic curve."""
+def _point_of_curve(controls: list[Point], t: float) -> Point:
+    """Point of a cubic Bezier curve with these four control points, for t from 0 to 1."""
     weights = ((1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t * t * (1 - t), t**3)
-    x = sum(w * p[0] for w, p in zip(weights, four, strict=True))
-    y = sum(w * p[1] for w, p in zip(weights, four, strict=True))
+    x = sum(w * p[0] for w, p in zip(weights, controls, strict=True))
+    y = sum(w * p[1] for w, p in zip(weights, controls, strict=True))
     return x, y
 
 

@@ -110,19 +110,18 @@ def resolve(request: Request) -> Resolved:
             return adapted(base, request, hidden)
         return base if data is None else _convolutions(data, specs, hidden or (), base, request)
 
-    if name is not None:
-        if specs:
-            convolved.require_images(name)
-        early = described(None)
+    if name is not None and specs:
+        convolved.require_images(name)
+    early = None if name is None else described(None)
     if isinstance(source, DataSet):
         data = source
-    elif name is not None:
+    elif early is not None:
         data = early.read(request.folder)
     else:
         loaded = own.read(source, **request.reading)
         data = loaded.data
         notes += loaded.reading_notes
-    description = described(data)
+    description = described(data) if early is None or specs else early
     description.check_images(data.name, images=bool(data.image))
     if file is not None:
         file.network(data)  # says which line does not fit the data

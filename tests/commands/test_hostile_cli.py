@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import hashlib
 import inspect
 import io
 import itertools
@@ -45,7 +44,9 @@ from equilif.training.settings.presets import FOLDER
 from equilif_golden import network
 from equilif_sim import verilated
 from tests.data.test_data import write_random
+from tests.files import content
 from tests.hostile import spoil
+from tests.runs import sweep_in_process
 
 LIMIT = 60.0  #: time limit of a case in seconds
 SOON = 2.0  #: seconds until a long run is interrupted
@@ -101,19 +102,6 @@ def _print_warning(message: Any, category: type[Warning], *_: object, **__: obje
     """Print numerical warnings (division by zero, overflow), not those of packages about their code."""
     if not issubclass(category, DeprecationWarning | PendingDeprecationWarning | FutureWarning):
         print(f"{category.__name__}: {message}", file=sys.stderr)
-
-
-def content(folder: Path) -> dict[str, str]:
-    """Kind and digest of everything below a folder."""
-    found = {}
-    for path in sorted(folder.rglob("*")):
-        if path.is_symlink():
-            found[str(path.relative_to(folder))] = f"link to {path.readlink()}"
-        elif path.is_file():
-            found[str(path.relative_to(folder))] = hashlib.sha256(path.read_bytes()).hexdigest()
-        else:
-            found[str(path.relative_to(folder))] = "folder" if path.is_dir() else "special"
-    return found
 
 
 def judge(
@@ -421,32 +409,8 @@ def folder(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
         monkeypatch.setenv(tool, "no-such-tool")
     monkeypatch.setenv("AMARANTH_USE_YOSYS", "system")
     monkeypatch.setenv("COLUMNS", "100")
-    _sweep_here(monkeypatch)
+    sweep_in_process(monkeypatch)
     return tmp_path / "w"
-
-
-def _sweep_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A cluster without processes: jobs run when submitted."""
-    sweep = pytest.importorskip("equilif.bench.sweep")
-
-    @dataclass(eq=False)
-    class Job:
-        result: Callable[[], Any]
-        status: str = "finished"
-
-    class Here:
-        def submit(self, function: Callable[..., Any], *args: Any, **_: Any) -> Job:
-            found = function(*args)
-            return Job(lambda: found)
-
-    @contextlib.contextmanager
-    def cluster(workers: int, scheduler: str | None = None) -> Iterator[Here]:
-        if scheduler is not None:
-            raise ValueError(f"no Dask scheduler answers at {scheduler}")
-        yield Here()
-
-    monkeypatch.setattr(sweep, "cluster", cluster)
-    monkeypatch.setattr(sweep, "as_completed", list)
 
 
 def renew(folder: Path, template: Path) -> None:

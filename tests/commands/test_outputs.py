@@ -16,6 +16,7 @@ from equilif.commands.options import file_uses
 from equilif_golden import files
 from equilif_golden.network import Network, save
 from tests.cli import exit_code as run
+from tests.files import content
 
 
 @pytest.fixture
@@ -28,14 +29,6 @@ def work(tmp_path, monkeypatch) -> Path:
     for name in ("note", "w.fst"):
         Path(name).write_bytes(b"mine")
     return tmp_path
-
-
-def content(folder: Path) -> dict[str, bytes]:
-    return {p.name: p.read_bytes() for p in folder.iterdir() if p.is_file()}
-
-
-def tree(folder: Path) -> dict[str, bytes | None]:
-    return {str(p): p.read_bytes() if p.is_file() else None for p in folder.rglob("*")}
 
 
 @pytest.mark.parametrize(
@@ -145,10 +138,10 @@ INDIRECT = [
 def test_what_is_read_is_not_replaced(line, runs, monkeypatch, capsys):
     """Files that a run or an option names, the files of a run, and folders of data."""
     monkeypatch.chdir(runs)
-    before = tree(runs)
+    before = content(runs)
     assert run(line if "--resume" in line else f"{line} --overwrite") == 2
     assert capsys.readouterr().err.strip().splitlines()[-1].startswith("error: ")
-    assert tree(runs) == before
+    assert content(runs) == before
 
 
 def test_resumed_run_is_changed(runs, tmp_path, monkeypatch):

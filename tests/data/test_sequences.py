@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import io
 import tarfile
-import wave
 import zipfile
 
 import numpy as np
@@ -18,6 +17,7 @@ from equilif.data.sets import sequences
 from equilif.data.sets import texts as movies
 from equilif.data.sets.sequences import Ragged
 from equilif.data.sound import signals
+from tests.files import write_wav
 
 R = Ragged.of([[4, 5, 6], [], [7], [1, 2]], [0, 1, 2, 1])
 VECTORS = "the 1 0\nfilm 0 1\ngood 3 1\nbad -3 1\nn't 0 -2\ndo 1 1\nunused 9 9\n"
@@ -403,16 +403,6 @@ def test_pooling(n):
 
 def tone(hz, seconds=0.3, level=0.5):
     return level * np.sin(2 * np.pi * hz / signals.RATE * np.arange(int(seconds * signals.RATE)))
-
-
-def write_wav(path, sound, channels=1, width=2, rate=signals.RATE):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with wave.open(str(path), "wb") as w:
-        w.setnchannels(channels)
-        w.setsampwidth(width)
-        w.setframerate(rate)
-        w.writeframes(np.rint(np.asarray(sound) * 32767).astype("<i2").tobytes())
-    return path
 
 
 def test_log_mel():

@@ -31,9 +31,8 @@ from equilif_sim.board import SimulatedBoard
 from tests.engine.test_engine import run_random_programs
 from tests.engines import ROOMY, verilated
 from tests.external import EM, EXTERNAL, MT
-from tests.faulty import Faulty
 from tests.networks import GRAPH, SKIPS, sample
-from tests.standalone import DevicePort
+from tests.ports import DevicePort, Faulty
 
 MEMORY = Network(
     (

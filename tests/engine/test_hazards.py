@@ -26,7 +26,7 @@ OPS = sorted((WALK | SCAN) - {Op.SOFTMAX})
 KINDS = [(op, second) for op in OPS for second in (False, True)[: 1 + (op in ON_STATES)]]
 
 
-class Recorder(Timekeeper):
+class IssueRecorder(Timekeeper):
     """Cycle model that records of each instruction when it was loaded, and the cycles of its commands."""
 
     def __init__(self, config):
@@ -80,7 +80,7 @@ def used(config, i, loaded, issued):
 
 def problems(config, sequence):
     """Hazards of a sequence: instructions, their events, and instructions of the sequencer before them."""
-    time = Recorder(config)
+    time = IssueRecorder(config)
     for i, events, late in sequence:
         for _ in range(late):
             time.pass_by(Flow.PASSED)

@@ -42,8 +42,8 @@ from equilif_sim.tables import compare_transfers
 from tests.engine.test_external import ENGINES
 from tests.engines import ROOMY, verilated
 from tests.external import EXTERNAL, MT
-from tests.faulty import Faulty
 from tests.link.test_protocol import client_of
+from tests.ports import Faulty
 from tests.test_tokens import LEARNS, data_set
 
 WITH_TABLES = replace(ROOMY, external=replace(MT, tables=True))

@@ -59,7 +59,7 @@ def test_residue():
     p.always()
 
 
-class Line:
+class ReceivedBytes:
     """Bytes received since the last END, and whether the framer accepted all."""
 
     def __init__(self, p: Proof, block: Framer):
@@ -105,7 +105,7 @@ def held_frames(p: Proof) -> Framer:
 def test_framer_crc():
     p = Proof("while the framer receives, its CRC register is the CRC-32 of the frame so far", FRAME)
     block = held_frames(p)
-    line = Line(p, block)
+    line = ReceivedBytes(p, block)
     register = p.inside("block.crc_cell.crc_reg", 32)
     hears = line.follows(p)
     p.claim("CRC", ~hears | (line.count == 33) | (Cat(*reversed(list(register))) == line.crc))
@@ -117,7 +117,7 @@ def test_frame_verdict():
     """Uses the CRC verdict of the framer, proven above."""
     p = Proof("status is OK exactly for a complete frame with a correct CRC", FRAME)
     block = held_frames(p)
-    line = Line(p, block)
+    line = ReceivedBytes(p, block)
     right = p.inside("block.crc_cell.match_detected", 1)
     i = block.i
     judged = Signal()  # a frame ended one cycle ago

@@ -407,6 +407,21 @@ class FaultyBus(BusModel):
             super().write(offset, word, strobe)
 
 
+class WideCounter(BusModel):
+    """An engine whose counter is out of range."""
+
+    def _element(self):
+        return super()._element() | (self.region == Region.COUNTER) << DITHER_WIDTH
+
+
+class ForgetfulBus(BusModel):
+    """An engine that loses its program after each sample."""
+
+    def _run(self, *, learn):
+        super()._run(learn=learn)
+        self.engine.program = []
+
+
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
     folder = tmp_path_factory.mktemp("driver")
@@ -437,20 +452,13 @@ def smaller(**sizes):
         (FaultyBus(ENGINE, lost=["DATA"]), "BUS"),
         (FaultyBus(ENGINE, lost=["LOAD"]), "PROGRAM"),
         (FaultyBus(ENGINE, {"STATUS": 8}), "TIMEOUT"),
+        (WideCounter(ENGINE), "BUS"),
+        (ForgetfulBus(ENGINE), "NO_PROGRAM"),
     ],
 )
 def test_engine_errors(built, bus, result):
-    x, labels = sample(DIGITS, 1)
-    assert run(built, bus, x, labels, 1)[0] == result
-
-
-def test_counter_out_of_range(built):
-    class Wide(BusModel):
-        def _element(self):
-            return super()._element() | (self.region == Region.COUNTER) << DITHER_WIDTH
-
-    x, labels = sample(DIGITS, 1)
-    assert run(built, Wide(ENGINE), x, labels, 1)[0] == "BUS"
+    x, labels = sample(DIGITS, 2)
+    assert run(built, bus, x, labels, 2)[0] == result
 
 
 @pytest.mark.parametrize(
@@ -478,26 +486,9 @@ def test_images_of_wrong_numbers(case, tmp_path):
     assert 0 < loaded < accepted < 10_000
 
 
-def test_no_program(built):
-    """Before a load."""
-    assert run(built, BusModel(ENGINE), [], [], 0)[0] == "NO_PROGRAM"
-
-
-def test_engine_that_was_reset(built):
-    """It has lost its program between two samples."""
-
-    class Reset(BusModel):
-        def _run(self, *, learn):
-            super()._run(learn=learn)
-            self.engine.program = []
-
-    x, labels = sample(DIGITS, 2)
-    assert run(built, Reset(ENGINE), x, labels, 2)[0] == "NO_PROGRAM"
-
-
-def test_label_out_of_range(built):
-    x, _ = sample(DIGITS, 1)
-    assert run(built, BusModel(ENGINE), x, [10], 1)[0] == "LABEL"
+def test_wrong_calls(built):
+    assert run(built, BusModel(ENGINE), [], [], 0)[0] == "NO_PROGRAM", "before a load"
+    assert run(built, BusModel(ENGINE), sample(DIGITS, 1)[0], [10], 1)[0] == "LABEL"
 
 
 @pytest.mark.parametrize(

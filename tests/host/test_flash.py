@@ -17,7 +17,7 @@ from equilif.results import ToolFailed
 from equilif_boards import BOARDS
 from equilif_boards.link import UartLink
 from equilif_golden.network import Network
-from tests.cli import outcome
+from tests.cli import folded as run
 
 
 @pytest.fixture
@@ -35,11 +35,6 @@ def loader(tmp_path, monkeypatch):
 def bitstream(board) -> bytes:
     """A file with the header of a bitstream for the FPGA of the board."""
     return b"\xff\x00\x00\xff" + board.device.family.preamble + b"bits"
-
-
-def run(*arguments: object) -> tuple[int, str]:
-    code, output = outcome(*arguments)
-    return code, " ".join(output.split())
 
 
 @pytest.mark.parametrize("board", [b for b in BOARDS.values() if b.loader], ids=lambda b: b.name)

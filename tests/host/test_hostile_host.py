@@ -48,7 +48,7 @@ from equilif_golden.replay import Reservoir
 from equilif_golden.schedule import Schedule
 from equilif_sim import library
 from equilif_sim.board import Terminal
-from tests.cli import outcome
+from tests.cli import folded
 from tests.link.test_protocol import client_of
 from tests.netlists import identity_luts
 from tests.programs import python
@@ -83,8 +83,7 @@ def within(seconds: float, work: Any) -> Any:
 
 def command(*arguments: object, seconds: float = LIMIT) -> tuple[int, str]:
     """Exit code and output of a command, line ends as blanks."""
-    code, output = within(seconds, lambda: outcome(*arguments))
-    return code, " ".join(output.split())
+    return within(seconds, lambda: folded(*arguments))
 
 
 @pytest.fixture(autouse=True)

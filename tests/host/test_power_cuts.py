@@ -26,11 +26,11 @@ from equilif_golden.engine.chip import Chip, CounterMismatch, read_weights
 from equilif_golden.engine.compiler import Compiled
 from equilif_golden.link.protocol import END
 from equilif_golden.link.standalone import TrainerPhase
+from tests.ports import DevicePort
 from tests.standalone import (
     AREA,
     CONFIG,
     NETWORK,
-    DevicePort,
     FailingFlash,
     PowerCut,
     client_of,
@@ -65,7 +65,7 @@ class CutWire(DevicePort):
             if how == "host":
                 raise PowerCut
             self.device = new(self.device.flash.content)
-            self.received = b""
+            self.pending = b""
             if self.slow:
                 self.device.trainer.work()
             return len(data)

@@ -40,7 +40,8 @@ from equilif_golden.link.protocol import Command
 from equilif_golden.network import Network
 from equilif_sim.board import SimulatedBoard, Terminal
 from equilif_sim.tools import verilator
-from tests.faulty import Faulty
+from tests.ports import Faulty
+from tests.runs import Interrupted, stop_after, trained
 
 # just large enough for the digits
 SMALL = dataclasses.replace(
@@ -103,12 +104,6 @@ def digits(n_train: int, n_test: int):
 
 def preset(epochs: int):
     return DIGITS.changed(epochs=epochs)
-
-
-def trained(run: Run, **options) -> Run:
-    while not run.done:
-        run.epoch(**options)
-    return run
 
 
 def golden(epochs: int, data=None) -> Run:
@@ -201,19 +196,10 @@ def test_killed_at_any_moment(phases, epochs, kills, pause, port, tmp_path):
 def test_resume_within_epoch(tmp_path):
     """On the golden model, which saves after every part here."""
     data, want = digits(120, 10), golden(2, digits(120, 10))
-
-    class Enough(Exception):
-        pass
-
     for stop in (1, 3, 60, 118, 120):
         run, folder = Run.start(preset(2), data, SEED), tmp_path / str(stop)
-
-        def progress(p, stop=stop):
-            if p.samples >= stop:
-                raise Enough
-
-        with pytest.raises(Enough):
-            run.epoch(progress, folder=folder, every=0)
+        with pytest.raises(Interrupted):
+            run.epoch(stop_after(stop), folder=folder, every=0)
         again = Run.resume(folder, data)
         assert len(again.marks) >= 1 and again.marks[-1].samples < stop + 3 and not again.history
         trained(again, folder=folder, every=0)

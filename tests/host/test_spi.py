@@ -31,7 +31,7 @@ from equilif_golden.link.protocol import END, slip, unslip
 from equilif_golden.link.spi import NOTHING, Slave
 from equilif_golden.network import Network
 from equilif_golden.schedule import Schedule
-from tests.cli import outcome
+from tests.cli import folded
 
 CONFIG = EngineConfig(lanes=4, tiles=64, value_groups=32, state_groups=16, program_words=192)
 NETWORK = Network.chain(6, 5, 3, schedule=Schedule(free=24, nudged=16, window=16))
@@ -199,9 +199,9 @@ def board(tmp_path, monkeypatch) -> SpiBoard:
 
 def command(*arguments: object) -> tuple[int, str]:
     """Exit code and output of a command, line ends as blanks."""
-    code, output = outcome(*arguments)
+    done = folded(*arguments)
     gc.collect()  # here a process would end
-    return code, " ".join(output.split())
+    return done
 
 
 # -- commands --------------------------------------------------------------------------------------

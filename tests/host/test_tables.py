@@ -37,9 +37,9 @@ from equilif_golden.network import Network
 from equilif_golden.samples import one_hot
 from equilif_golden.tokens import TokenRows
 from tests.cli import json_of, output_and_json, run
-from tests.faulty import Faulty
 from tests.link.test_protocol import client_of
-from tests.runs import trained
+from tests.ports import Faulty
+from tests.runs import Interrupted, stop_after, trained
 from tests.test_tokens import LEARNS, data_set
 
 CONFIG = EngineConfig(lanes=4, tiles=128, value_groups=64, state_groups=32, program_words=512)
@@ -91,16 +91,9 @@ def test_table_learns_as_golden(connected, tmp_path):
 
 @pytest.mark.regress
 def test_table_resume_within_epoch(tmp_path):
-    class Enough(Exception):
-        pass
-
-    def progress(p):
-        if p.samples >= 17:
-            raise Enough
-
     make = functools.partial(Chip, board())
-    with pytest.raises(Enough):
-        Run.start(LEARNS, data_set(), 0, make).epoch(progress, folder=tmp_path, every=0)
+    with pytest.raises(Interrupted):
+        Run.start(LEARNS, data_set(), 0, make).epoch(stop_after(17), folder=tmp_path, every=0)
     again = Run.resume(tmp_path, data_set(), make=make)
     assert 0 < again.marks[-1].samples <= 17 and not again.history
     assert digest(trained(again).weights) == digest(whole_run().weights)

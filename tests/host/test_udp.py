@@ -31,7 +31,7 @@ from equilif_golden.network import Network
 from equilif_golden.schedule import Schedule
 from equilif_sim import board as simulation
 from equilif_sim.link.engine_stub import StubDevice
-from tests.cli import outcome
+from tests.cli import folded as command
 
 CONFIG = EngineConfig(lanes=4, tiles=64, value_groups=32, state_groups=16, program_words=128)
 NETWORK = Network.chain(6, 5, 3, schedule=Schedule(free=24, nudged=16, window=16))
@@ -209,11 +209,6 @@ def served(board: UdpBoard):
         finally:
             stop.set()
             thread.join()
-
-
-def command(*words: object) -> tuple[int, str]:
-    code, output = outcome(*words)
-    return code, " ".join(output.split())
 
 
 def test_commands_over_udp(tmp_path):

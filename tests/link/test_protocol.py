@@ -50,44 +50,10 @@ from equilif_golden.network import Network
 from equilif_golden.reference import Reference
 from equilif_golden.samples import one_hot
 from equilif_golden.schedule import Schedule
-from tests.faulty import Faulty
+from tests.ports import DevicePort, Faulty
 
 CONFIG = EngineConfig(lanes=4, tiles=64, value_groups=32, state_groups=16, program_words=128)
 EXTERNAL = EngineConfig(external=ExternalWeights(chip_name="EM638325", hz=90_000_000, tiles=40_000))
-
-
-class DevicePort:
-    """A port connected to a device.
-
-    ``spoil``: a function of each reply on the line and its number.
-    """
-
-    def __init__(self, device, spoil=lambda line, n: line):
-        self.device = device
-        self.spoil = spoil
-        self.commands = []
-        self.replies = 0
-        self.pending = b""
-        self.rest = b""
-
-    def write(self, data):
-        *packets, self.rest = (self.rest + data).split(sliplib.END)
-        for packet in packets:
-            reply = self.device.packet(packet)
-            if reply is not None:
-                # a damaged reply may have an invalid escape
-                self.commands.append(sliplib.decode(packet) if sliplib.is_valid(packet) else packet)
-                self.pending += self.spoil(sliplib.encode(reply) + sliplib.END, self.replies)
-                self.replies += 1
-        return len(data)
-
-    def read(self, size=1):
-        out, self.pending = self.pending[:size], self.pending[size:]
-        return out
-
-    @property
-    def in_waiting(self):
-        return len(self.pending)
 
 
 def client_of(device, **options):

@@ -58,6 +58,7 @@ from tests.standalone import (
     training_job,
     uploaded,
     with_tests,
+    worked,
 )
 from tests.test_tokens import data_set
 
@@ -71,12 +72,6 @@ def same_state(a, b):
     assert a.trainer.registers == b.trainer.registers
     assert (a.engine.w == b.engine.w).all() and a.engine.counter == b.engine.counter
     assert a.flash.content == b.flash.content
-
-
-def worked(content):
-    device = new(content)
-    device.trainer.work()
-    return device
 
 
 # -- the order of the samples ----------------------------------------------------------------------

@@ -175,8 +175,7 @@ def shared_names(root: Path, folders: Iterable[str]) -> dict[str, set[str]]:
 
 
 def test_a_class_name_is_one_concept():
-    product = [folder for package, folder in PACKAGES.items() if package != "tests"]
-    assert not shared_names(ROOT.parent.parent, [*product, "examples"])
+    assert not shared_names(ROOT.parent.parent, [*PACKAGES.values(), "examples"])
 
 
 def test_shared_names(tmp_path):

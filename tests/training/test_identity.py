@@ -13,7 +13,6 @@ import itertools
 import json
 import shutil
 import warnings
-import wave
 import zipfile
 from collections.abc import Callable, Sequence
 from contextlib import chdir
@@ -38,6 +37,7 @@ from equilif_golden import network as networks
 from equilif_golden.kernel import Kernel
 from equilif_golden.network import Network, TokenRows
 from tests.cli import exit_code as run
+from tests.files import write_wav
 
 CLASSES = ("ape", "bee", "cow")
 WORDS = ("sun", "rain", "snow", "wind", "good", "bad")
@@ -119,9 +119,7 @@ def write_class_folders(path: Path, data: Data) -> None:
         if x.ndim == 2:
             np.savetxt(path / name / f"{k:03}.csv", x, fmt="%d", delimiter=",")
             continue
-        with wave.open(str(path / name / f"{k:03}.wav"), "wb") as w:
-            w.setparams((1, 2, 16000, 0, "NONE", ""))
-            w.writeframes(x.tobytes())
+        write_wav(path / name / f"{k:03}.wav", x / 32767, 16_000)
 
 
 def write_csv(path: Path, data: Data) -> None:
@@ -319,7 +317,7 @@ def test_changed_data_is_detected(trained, tmp_path, capsys, monkeypatch):
     """Commands x changes, more than 60 for each of six kinds: one error or the right accuracy."""
     name, folder = trained
     kind = KINDS[name]
-    monkeypatch.setattr(metrics, "_words", lambda *_: (1.0, 1.0))  # most of the time of a report
+    monkeypatch.setattr(metrics, "_accesses", lambda *_: (1.0, 1.0))  # most of the time of a report
     original = kind.make()
     own_accuracy = json.loads((folder / "run/history.json").read_text())["epochs"][-1]["test_accuracy"]
     tried = 0

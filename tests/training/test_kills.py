@@ -12,10 +12,7 @@ import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -23,6 +20,7 @@ from equilif import cli
 from equilif.training.names import CHECKPOINT
 from equilif.training.storage.history import digest
 from equilif_golden import network as networks
+from tests.runs import sweep_in_process
 
 MOMENTS = [2, pytest.param(100, marks=pytest.mark.regress)]
 
@@ -95,27 +93,10 @@ def test_killed_rate_training(moments, tmp_path):
     assert len(found) == moments + 1 and len(set(found)) == 1
 
 
-class InProcess:
-    """A Dask cluster that runs jobs in this process, when their results are read."""
-
-    def submit(self, work: Callable[..., Any], *arguments: Any, **_: Any) -> Future[Any]:
-        job: Future[Any] = Future()
-        job.set_result(work(*arguments))
-        job.status = "finished"  # type: ignore[attr-defined]
-        return job
-
-
 @pytest.mark.regress
 @pytest.mark.parametrize("moments", MOMENTS)
 def test_killed_sweeps(moments, tmp_path, monkeypatch):
-    sweep = pytest.importorskip("equilif.bench.sweep", exc_type=ImportError)
-
-    @contextmanager
-    def cluster(*_: Any) -> Iterator[InProcess]:
-        yield InProcess()
-
-    monkeypatch.setattr(sweep, "cluster", cluster)
-    monkeypatch.setattr(sweep, "as_completed", iter)
+    sweep_in_process(monkeypatch)
 
     def line(out: Path) -> str:
         return f"sweep --grid hidden=4,6,8 --grid epochs=1 --grid samples=4 --out {out}"

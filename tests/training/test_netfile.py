@@ -274,13 +274,10 @@ def test_windows_file(tmp_path):
 WRONG = [
     ("size = 12", "sizes = 12 !", "[population.a] has no 'sizes': did you mean 'size'?"),
     ("size = 12", "colour = 12 !", "[population.a] has no 'colour': there are kind, size, heads"),
-    ("size = 12", 'size = "12" !', "size must be an integer in 1..1048576, not '12'"),
     ("size = 12", "size = 12\nsize = 13 !", "it is not valid TOML: this key is there twice"),
     ("[population.a]\nsize = 12", "[population.a] !", "population 'a': lif neurons need a size"),
     ("size = 12", "size = 12\nheads = 2 !", "population 'a': lif neurons have no heads"),
-    ("[population.b]", '[population."b-c"] !', "name consists of letters, digits, _ and ., not 'b-c'"),
     ("[population.b]", "[populations.b] !", "no 'populations': did you mean 'population'?"),
-    ("[population.b]", "[population.a] !", "it is not valid TOML: cannot declare"),
     ('[population.output]\nkind = "output"', "[population.output]\nsize = 3", 'kind = "output"'),
     (
         '[[synapse]]\nfrom = ["input", "bias"]',
@@ -289,24 +286,18 @@ WRONG = [
     ),
     ("size = 8", 'size = 8\n[population.c] !\nkind = "input"', "only one input"),
     ("size = 8", 'size = 8\n[population.c] !\nkind = "relay"\nheads = 2', "relay population 'c' needs one"),
-    ("size = 8", 'size = 8\n[population.c] !\nkind = "attention"\nsize = 2', "population 'c' needs one"),
     ('from = ["input", "bias"]', 'from = ["imput", "bias"] !', "did you mean 'input'?"),
-    ('from = "output"', 'source = "output" !', "[[synapse]] has no 'source'"),
     ('from = "output"', 'from_ = "output" !', "[[synapse]] has no 'from_': did you mean 'from'?"),
     ("[learning]", "[rates] !\nepochs = 1\n\n[learning]", "[rates] is in place of [learning]"),
     ('[[synapse]]\nfrom = "output"', "[[synapse]] !", "[[synapse]] needs from: presynaptic population"),
     ('from = "output"\nto = "a"', 'from = "output"\nto = "A" !', "no population 'A'"),
-    ('[[synapse]]\nfrom = "output"', '[[synapse]] !\nfrom = "a"', "a population cannot be joined to itself"),
-    ('[[synapse]]\nfrom = "output"\nto = "a"', '[[synapse]] !\nfrom = "a"\nto = "input"', "use input-a"),
     ('[[synapse]]\nfrom = "output"\nto = "a"', '[[synapse]] !\nfrom = "a"\nto = "b"', "a-b occurs twice"),
     ("learning_rate_scale = 0.5", "feedback = false !", "can be without feedback"),
     ("window = 8", "window = 6 !", "window must be a power of two, not 6"),
     ("nudged = 12", "nudged = 4 !", "nudged (steps, at least one window) must be in 8..511, not 4"),
     ("window = 8", "beta = 1e-9 !", "is below one step of the membrane"),
-    ("window = 8", "threshold = 0.3 !", "threshold must be a power of two"),
     ("window = 8", "leak = 1 !", "leak must be"),
     ("free = 24", "free = 20\nearly_exit = 4 !", "free 20 must be a multiple of 8"),
-    ("[phases]", "[phase] !", "no 'phase': did you mean 'phases'?"),
     ("learning_rate = 0.05", "", "[learning] needs learning_rate: learning rate of the first epoch"),
     ("decay = 0.9", "decay = 0.9\n[loading] !\ndrop = 3", "[loading]"),
     ("decay = 0.9", "decay = !", "it is not valid TOML: invalid value"),
@@ -314,23 +305,10 @@ WRONG = [
 ]
 
 
-#: the same for MEMORY
-WRONG_MEMORY = [
-    ("size = 6", "size = 6\nsharpness = 30 !", "sharpness must be in"),
-    ("heads = 2", "heads = 2 !\nsize = 5", "5 relay neurons cannot have 2 heads"),
-    ("nudged = 16", "nudged = 18 !", "settles in whole windows"),
-    ('from = "memory"\nto = "query"', 'from = "query"\nto = "memory"', "use memory-query"),
-]
-
-
-@pytest.mark.parametrize(
-    "whole, old, new, wanted",
-    [(GRAPH, *row) for row in WRONG] + [(MEMORY, *row) for row in WRONG_MEMORY],
-    ids=[f"{new[:30]}" for _, new, _ in WRONG + WRONG_MEMORY],
-)
-def test_invalid_file_names_line_and_key(whole, old, new, wanted, tmp_path):
-    assert old in whole
-    marked = whole.replace(old, new, 1)
+@pytest.mark.parametrize("old, new, wanted", WRONG, ids=[f"{new[:30]}" for _, new, _ in WRONG])
+def test_invalid_file_names_line_and_key(old, new, wanted, tmp_path):
+    assert old in GRAPH
+    marked = GRAPH.replace(old, new, 1)
     path = write(tmp_path, marked.replace(" !", ""))
     message = refusal(path)
     assert wanted in message
@@ -614,25 +592,17 @@ def test_options_override_file(trained, tmp_path):
         (("train", "imdb", "--config", "{}", "--out", "out"), "imdb has tokens"),
         (("train", "--config", FOLDER / "rates" / "digits.toml", "--out", "out"), "there is no [learning]"),
         (("train", "--config", "nowhere.toml", "--out", "out"), "there is no nowhere.toml"),
-        (
-            ("train", "--config", "{}", "--set", "phases.window=6", "--out", "out"),
-            "window must be a power of two, not 6",
-        ),
         (("train", "--resume", "--config", "{}", "--out", "out"), "leave out --config"),
         (("verify", "--config", "{}", "--network", "x.npz"), "network and config both"),
         (("program", "{}"), "line 1: population 'input'"),
-        (("boards", "--network", "{}"), "line 1: population 'input'"),
         (("boards", "--network", "nowhere.toml"), "'nowhere.toml'"),
         (("show", "digits", "digits"), "leave digits out"),
         (("show", "nowhere.toml"), "there is no nowhere.toml"),
         (("show", "{}", "--label", "kind"), "--label is for DATA"),
         (("show", "{}", "--out", "net.gif"), "'net.gif'"),
         (("init", "--out", "net.txt"), "'net.txt'"),
-        (("init", "--out", "{}"), "--overwrite"),
         (("init", "--label", "kind", "--out", "other.toml"), "--label"),
         (("init", "--hidden", 3, "--set", "population.hidden1.size=4", "--out", "a.toml"), "are the same"),
-        (("init", "--set", "learning.epoch=4", "--out", "other.toml"), "did you mean 'epochs'"),
-        (("init", "--hidden", 70_000, "--out", "other.toml"), "has fan-in 70001"),
     ],
 )
 def test_unsupported_commands(arguments, wanted, tmp_path, monkeypatch):

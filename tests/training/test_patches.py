@@ -79,26 +79,13 @@ def test_patch_rates():
         ("learning.order", "sorted", "shuffled, standalone"),
         ("learning.epochs", "1.5", "an integer"),
         ("learning.epochs", "1\nx = 2", "an integer"),
+        ("rates.batch_size", "1", "learning.batch_size"),
     ],
 )
 def test_invalid_key_or_value(key, text, named):
     with pytest.raises(ValueError, match=re.escape(key)) as e:
         patched(DIGITS, {key: text})
     assert named in str(e.value)
-
-
-@pytest.mark.parametrize(
-    "key, known",
-    [
-        ("rates.batch_sise", "'batch_size'"),
-        ("rate.batch_size", "'rates'"),
-        ("learning.batch_size", "rates.batch_size"),
-        ("phases.fre", "'free'"),
-    ],
-)
-def test_unknown_key_suggestion(key, known):
-    with pytest.raises(ValueError, match=f"{key}.*{known}"):
-        patched(RATES["digits"], {key: "1"})
 
 
 @pytest.mark.parametrize("words", [["a"], ["a.b="], ["=3"], ["free=3"], ["a.b=1", "a.b=2"]])

@@ -21,7 +21,8 @@ from equilif_golden.kernel import Kernel
 from equilif_golden.learning import largest_rate
 from equilif_golden.network import Network
 from tests.cli import json_of, run
-from tests.test_listening import WORDS, save, word
+from tests.files import write_wav
+from tests.test_listening import WORDS, word
 from tests.test_sensor import CLASSES as MOVES
 from tests.test_sensor import recording, save_csv
 from tests.training.test_identity import KINDS, write_vectors
@@ -112,7 +113,7 @@ def data(tmp_path_factory) -> Path:
                 save_csv(folder / "moves" / name / f"{k}.csv", recording(name, rng))
         for name in WORDS:
             for k in range(3):
-                save(folder / "words" / name / f"{k}.wav", word(name, rng))
+                write_wav(folder / "words" / name / f"{k}.wav", word(name, rng))
     return folder
 
 
@@ -151,7 +152,6 @@ def test_one_network(case, data, tmp_path, monkeypatch):
 #: what cannot be, with the parameters of Classifier that say it
 REFUSED = {
     "no neurons": (NetworkCase("arrays", ("0",), {}), {"hidden": (0,)}),
-    "negative": (NetworkCase("arrays", ("-3",), {}), {"hidden": (-3,)}),
     "text": (NetworkCase("arrays", ("deep",), {}), {"hidden": "deep"}),
     "too many": (NetworkCase("arrays", ("100000",), {}), {"hidden": (100000,)}),
     "convolution of rows": (NetworkCase("arrays", ("conv:4",), {}), {"hidden": ("conv:4",)}),
@@ -159,12 +159,7 @@ REFUSED = {
     "no maps": (NetworkCase("images", ("conv:0",), {}), {"hidden": ("conv:0",)}),
     "kernel beyond the image": (NetworkCase("images", ("conv:2:90",), {}), {"hidden": ("conv:2:90",)}),
     "learning rate": (NetworkCase("arrays", (), {"learning.learning_rate": "-1"}), {"learning_rate": -1}),
-    "learning rate of a text": (
-        NetworkCase("arrays", (), {"learning.learning_rate": "fast"}),
-        {"learning_rate": "fast"},
-    ),
     "no epochs": (NetworkCase("arrays", (), {"learning.epochs": "0"}), {"epochs": 0}),
-    "part of an epoch": (NetworkCase("arrays", (), {"learning.epochs": "1.5"}), {"epochs": 1.5}),
     "unknown key": (NetworkCase("arrays", (), {"learning.speed": "1"}), None),
     "attention of rows": (NetworkCase("arrays", (), {"loading.n_pos": "1"}), None),
     "convolution of tokens": (NetworkCase("memory", ("conv:4",), {}), None),

@@ -32,7 +32,7 @@ from equilif.training.storage.history import HISTORY, NETWORK, digest, read_hist
 from equilif_golden import files, network
 from tests.cli import error_of, json_of, run
 from tests.data.test_data import write_random
-from tests.runs import trained
+from tests.runs import Interrupted, trained
 
 PHASES = [word for key in ("free=24", "nudged=12", "window=8") for word in ("--set", f"phases.{key}")]
 #: options of `equilif train digits --seed 0`, and the digest of the final weights
@@ -425,9 +425,6 @@ def test_resume_after_partial_save(plan, tmp_path, monkeypatch):
     whole = trained(Run.start(preset, data))
     write = files.write
 
-    class Enough(Exception):
-        pass
-
     for stop in itertools.count():
         out = tmp_path / str(stop)
         out.mkdir()
@@ -436,13 +433,13 @@ def test_resume_after_partial_save(plan, tmp_path, monkeypatch):
         def broken(*arguments: Any) -> None:
             nonlocal left
             if not left:
-                raise Enough
+                raise Interrupted
             left -= 1
             write(*arguments)
 
         monkeypatch.setattr(files, "write", broken)
         first = Run.start(preset, data)
-        with contextlib.suppress(Enough):
+        with contextlib.suppress(Interrupted):
             while not first.done:
                 first.epoch(folder=out)
         monkeypatch.setattr(files, "write", write)

@@ -117,7 +117,6 @@ def test_deep_point_learns_from_errors(wanted, options):
     "arguments, message",
     [
         (("--grid", "lane=4"), "beta, board, data"),
-        (("--grid", "lanes=four"), "values four"),
         (("--grid", "lanes"), "name=value,value, not 'lanes'"),
         (("--grid", "board=etch-a-sketch"), "one of icebreaker"),
         (("--label", "kind"), "--label"),
@@ -126,15 +125,11 @@ def test_deep_point_learns_from_errors(wanted, options):
         (("--grid", "samples=0"), "samples must be in 1.."),
         (("--grid", "epochs=0"), "epochs must be an integer in 1.."),
         (("--grid", "width=4"), "8..16, not 4"),
-        (("--grid", "hidden=0"), "size must be in 1.."),
         (("--grid", "free=512"), "1..511, not 512"),
-        (("--grid", "hidden="), "axis hidden"),
         (("--build",), "--build"),
         (("--against", "time"), "--against time"),
         (("--scheduler", "127.0.0.1:1", "--workers", "3"), "leave one out"),
-        (("--grid", "data=mnist", "--data", "/nowhere"), "no mnist"),
         (("/nowhere.toml",), "there is no /nowhere.toml"),
-        ((__file__,), "is not TOML"),
         (("--scheduler", "127.0.0.1:1"), "127.0.0.1:1"),
     ],
 )
@@ -149,7 +144,6 @@ def test_bad_input(arguments, message, tmp_path, monkeypatch):
     [
         (b"hidden = []", "axis hidden"),
         (b"epochs = true", "axis epochs"),
-        (b"samples = 1.5", "axis samples"),
         (b"hidden = {a = 1}", "axis hidden"),
         (b"\xff\xfe", "is not TOML"),
         (b"a = " + b"[" * 100_000, "is not TOML"),

@@ -179,7 +179,7 @@ def _class(path: Path, line: int, name: str, cell: str) -> str:
 
 
 def _classes(path: Path, name: str, cells: list[str]) -> npt.NDArray[np.str_]:
-    """Classes by name: texts as they are written, but 1.0 is 1, as a column of floats is written."""
+    """Class names as written, except that 1.0 is the class 1: a column of floats writes integers so."""
     written = set(cells)
     for cell in written:
         if FLOAT.fullmatch(cell) and cell.removesuffix(".0") in written:

@@ -29,8 +29,7 @@ from equilif.data.formats import Columns, Content, Part, Series, Texts
 from equilif.data.formats.from_arrays import content_of
 from equilif.data.own.build import NO_SCALING, LoadedData, LoadOptions, encoded, make
 from equilif.data.own.parts import classes_of, matched, numbered, test_fraction_of, with_test
-from equilif.data.sets.dataset import DataSet, part_digest
-from equilif.data.sets.identity import NamedSet
+from equilif.data.sets.dataset import DataSet, NamedSet, part_digest
 from equilif_golden.files import printable
 from equilif_golden.fixed import check_bool
 from equilif_golden.network import TokenRows
@@ -158,19 +157,8 @@ def reload(about: About, path: Path | None = None, *, name: str | None = None) -
     ValueError when it is not there, or has another digest.
     """
     place = _place(about, path)
-    data = load(
-        place,
-        label=about.label,
-        text=about.text,
-        test_fraction=about.test_fraction,
-        test=about.test,
-        missing=about.scaling.missing,
-        attention=about.encoding.attention,
-        front_end=about.encoding.front_end,
-        **_window(about),
-        word_vectors=about.encoding.word_vectors,
-        name=name,
-    )
+    given = {key: getattr(about, key) for key in ("label", "text", "test_fraction", "test")}
+    data = load(place, **given, **vars(_options(about)), name=name)
     if data.digest != about.digest:
         raise ValueError(
             f"{place} is not the data that the network was trained on: digest {data.digest[:12]}, not "
@@ -322,14 +310,7 @@ def _same(content: Content, about: About) -> EvaluationSamples | None:
     """The test part when a content is what the network was trained on, else None."""
     if about.test_fraction is None and content.test is None:
         return None
-    code = about.encoding
-    options = LoadOptions(
-        about.scaling.missing,
-        code.attention,
-        code.front_end,
-        word_vectors=code.word_vectors,
-        **_window(about),
-    )
+    options = _options(about)
     try:
         labels = classes_of(content)
         if labels != about.labels[: len(labels)]:
@@ -342,10 +323,13 @@ def _same(content: Content, about: About) -> EvaluationSamples | None:
     return test_part(data) if data.digest == about.digest else None
 
 
-def _window(about: About) -> dict[str, int]:
-    """Options of the front end of a sensor, for data that went through one."""
-    sensor = about.encoding.sensor
-    return {} if sensor is None else {"window": sensor.window, "windows": sensor.windows}
+def _options(about: About) -> LoadOptions:
+    """Options with which the data were read."""
+    code, sensor = about.encoding, about.encoding.sensor
+    window = {} if sensor is None else {"window": sensor.window, "windows": sensor.windows}
+    return LoadOptions(
+        about.scaling.missing, code.attention, code.front_end, word_vectors=code.word_vectors, **window
+    )
 
 
 def _place(about: About, path: Path | None) -> Path:

@@ -14,7 +14,6 @@ import numpy.typing as npt
 
 from equilif.data import Name
 from equilif.data.base.arrays import Bytes, Labels
-from equilif.data.sets.identity import NamedSet
 from equilif_golden.fixed import SQ, as_array, integers, read_only, set_fields
 from equilif_golden.network import MAX_NEURONS, MAX_PATTERNS, TokenRows
 
@@ -27,6 +26,29 @@ MAX_SEED = (1 << 32) - 1  #: of the generators that split and draw samples
 VALIDATION_SEED = 99  #: seed of what is held out: the same samples for every seed of a run
 #: any int16 is a code of a token's pattern: the network that loads it has the narrower format
 PATTERN = SQ(16, 0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NamedSet:
+    """A data set with a name, as a network was trained on it; About is that of own data.
+
+    labels : names of the classes, by output
+    shape : of an image, (height, width) or (height, width, colours); () of sequences
+    digest : DataSet.digest
+    loading : options of the loader of a set of sequences
+    """
+
+    name: str
+    labels: tuple[str, ...]
+    shape: tuple[int, ...] = ()
+    digest: str
+    loading: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.name not in set(Name):
+            raise ValueError(f"name must be one of {', '.join(Name)}, not {self.name!r}")
+        if len(set(self.labels)) != len(self.labels):
+            raise ValueError("labels must be names, each only once")
 
 
 @dataclass(frozen=True)
@@ -167,7 +189,7 @@ class DataSet:
         return values
 
     def holding_out(self, n: int) -> DataSet:
-        """To choose settings by: ``n`` training samples stand for the test set, the others are learned from.
+        """The data set for choosing settings: ``n`` training samples replace the test set, the others stay.
 
         ValueError when none would be left.
         """

@@ -168,7 +168,7 @@ def spoken(
     sigmas: float = 3,
     trim: float = SILENCE_DB,
 ) -> Sequences:
-    """Free Spoken Digit Dataset, 2,700 / 300.
+    """Free Spoken Digit Dataset, 2,700 recordings to train on and 300 to test.
 
     ``recordings/*.wav`` below ``data``, or a prepared ``fsdd*.npz`` of log-mel frames.
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import gzip
+import inspect
 import io
 import tarfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -36,6 +38,9 @@ class _Corpus:
     tokens: list[str]
     train: Ragged
     test: Ragged
+
+
+_Found = tuple[Path, _Corpus]  #: where texts are from, and the texts
 
 
 def _corpus(train: Iterable[tuple[str, int]], test: Iterable[tuple[str, int]]) -> _Corpus:
@@ -111,56 +116,67 @@ def _with_bigrams(corpus: _Corpus, known: npt.NDArray[np.bool_], most: int) -> _
     return _Corpus([*corpus.tokens, *names], part(corpus.train), part(corpus.test))
 
 
-def _set(
-    name: Name,
-    source: Path,
-    corpus: _Corpus,
-    vectors: Path | None,
-    *,
-    max_tokens: int,
-    last: bool,
-    drop: int,
-    top: int,
-    weighted: bool,
-    bigrams: int,
-) -> Sequences:
-    """Texts as rows of the vectors of their words; ``source``: where the texts are from.
+def _text_set(name: Name, tokens: int) -> Callable[[Callable[..., _Found]], Callable[..., Sequences]]:
+    """Decorator that makes the loader of a set of texts from a function that finds them below a folder.
 
-    Bigrams have vectors of zeros, the mean of all: they are for a table that learns.
+    Options of the loader, in addition to those of the function: ``max_tokens``, by default ``tokens``: the
+    first ones of a text, or with ``last`` the last.  ``bigrams``: so many of the most frequent pairs of
+    neighbours in training texts are tokens too; their vectors are zeros, the mean of all, for a table that
+    learns.  The others are those of :meth:`equilif.data.base.words.WordVectors.load`.
     """
-    check_int(bigrams, "bigrams", 0, MAX_BIGRAMS)
-    counts = np.bincount(corpus.train.rows, minlength=len(corpus.tokens))
-    v = WordVectors.load(
-        dict(zip(corpus.tokens, counts.tolist(), strict=True)), vectors, drop=drop, top=top, weighted=weighted
-    )
+
+    def decorated(find_texts: Callable[..., _Found]) -> Callable[..., Sequences]:
+        def load(
+            data: str | Path | None = None,
+            *,
+            max_tokens: int = tokens,
+            vectors: str | Path | None = None,
+            last: bool = False,
+            drop: int = 0,
+            top: int = 0,
+            weighted: bool = True,
+            bigrams: int = 0,
+            **options: Any,
+        ) -> Sequences:
+            check_int(max_tokens, "max_tokens", 1, MAX_ROWS)
+            check_int(bigrams, "bigrams", 0, MAX_BIGRAMS)
+            root = Path("data" if data is None else data)
+            source, corpus = find_texts(root, **options)
+            counts = np.bincount(corpus.train.rows, minlength=len(corpus.tokens)).tolist()
+            # vectors lie next to the data, else (None) in the package
+            place = find(root if root.is_dir() else root.parent) if vectors is None else Path(vectors)
+            known = dict(zip(corpus.tokens, counts, strict=True))
+            v = WordVectors.load(known, place, drop=drop, top=top, weighted=weighted)
+            rows, train, test = _as_rows(v, corpus, bigrams)
+            train, test = (part.cut(max_tokens, last=last) for part in (train, test))
+            if not (train.lengths().all() and test.lengths().all()):
+                # a text without a known word still needs a token: one more row of zeros, the mean of all
+                train, test = (_filled(part, len(rows)) for part in (train, test))
+                rows.append("")
+            table = np.concatenate((v.codes, np.zeros((len(rows) - len(v), v.d), np.int8)))
+            with reading(source):
+                return Sequences(name.value, table, train, test, SENTIMENT, tuple(rows))
+
+        common = list(inspect.signature(load).parameters.values())[:-1]
+        own = list(inspect.signature(find_texts).parameters.values())[1:]
+        functools.update_wrapper(load, find_texts)
+        load.__signature__ = inspect.Signature([*common, *own])  # type: ignore[attr-defined]
+        return load
+
+    return decorated
+
+
+def _as_rows(v: WordVectors, corpus: _Corpus, bigrams: int) -> tuple[list[str], Ragged, Ragged]:
+    """Words of the rows of a table, bigrams behind those with vectors, and samples as rows of it."""
+    words = list(v.words)
     row = v.index()
-    table = v.codes
-    words = v.words
     if bigrams:
         known = np.array([t in row for t in corpus.tokens], bool)
         corpus = _with_bigrams(corpus, known, bigrams)
-        added = corpus.tokens[len(known) :]
-        row |= {t: len(table) + k for k, t in enumerate(added)}
-        table = np.concatenate((table, np.zeros((len(added), v.d), np.int8)))
-        words = (*words, *added)
+        row |= {t: len(words) + k for k, t in enumerate(corpus.tokens[len(known) :])}
+        words += corpus.tokens[len(known) :]
     groups = _groups([[row[t]] if t in row else [] for t in corpus.tokens])
-    train = _expand(corpus.train, groups).cut(max_tokens, last=last)
-    test = _expand(corpus.test, groups).cut(max_tokens, last=last)
-    if not (train.lengths().all() and test.lengths().all()):
-        # a text without a known word still needs a token: one more row of zeros, the mean of all
-        train = _filled(train, len(table))
-        test = _filled(test, len(table))
-        table = np.concatenate((table, np.zeros((1, v.d), np.int8)))
-        words = (*words, "")
-    with reading(source):
-        return Sequences(name.value, table, train, test, SENTIMENT, words)
-
-
-def _vectors(vectors: str | Path | None, root: Path) -> Path | None:
-    """Path of the word vectors: the named file, else next to the data, else (None) the package."""
-    if vectors is not None:
-        return Path(vectors)
-    return find(root if root.is_dir() else root.parent)
+    return words, _expand(corpus.train, groups), _expand(corpus.test, groups)
 
 
 # -- reviews -----------------------------------------------------------------------------------------
@@ -210,43 +226,17 @@ def _word_ids(path: Path) -> _Corpus:
     return _Corpus(list(number), *parts)
 
 
-def imdb(
-    data: str | Path | None = None,
-    *,
-    max_tokens: int = 128,
-    vectors: str | Path | None = None,
-    last: bool = False,
-    drop: int = 0,
-    top: int = 0,
-    weighted: bool = True,
-    bigrams: int = 0,
-) -> Sequences:
+@_text_set(Name.imdb, tokens=128)
+def imdb(root: Path) -> _Found:
     """Large Movie Review Dataset, 25,000 / 25,000 (Maas 2011).
 
-    The folder aclImdb below ``data``, or a prepared ``imdb*.npz`` of word numbers.  Tokens are the words
-    that have a vector and so many ``bigrams``, the most frequent pairs of neighbours in training reviews,
-    whose vectors are zero; the first ``max_tokens`` of a review (or the last).  The other options are those
-    of :meth:`equilif.data.base.words.WordVectors.load`.
+    The folder aclImdb below ``data``, or a prepared ``imdb*.npz`` of word numbers.
     """
-    check_int(max_tokens, "max_tokens", 1, MAX_ROWS)
-    root = Path("data" if data is None else data)
     folder = next((f for f in (root / "aclImdb", root) if (f / "train" / "pos").is_dir()), None)
     source = folder or first(root, "imdb*.npz")
     if source is None:
         raise ValueError(f"no aclImdb/train/pos in {root}: {SOURCES[Name.imdb].advice}")
-    corpus = _corpus(_maas(source, "train"), _maas(source, "test")) if folder else _word_ids(source)
-    return _set(
-        Name.imdb,
-        source,
-        corpus,
-        _vectors(vectors, root),
-        max_tokens=max_tokens,
-        last=last,
-        drop=drop,
-        top=top,
-        weighted=weighted,
-        bigrams=bigrams,
-    )
+    return source, _corpus(_maas(source, "train"), _maas(source, "test")) if folder else _word_ids(source)
 
 
 # -- snippets ----------------------------------------------------------------------------------------
@@ -327,45 +317,21 @@ def _rated(path: Path, raw: bytes) -> list[tuple[str, int]]:
     return out
 
 
-def snippets(
-    data: str | Path | None = None,
-    *,
-    max_tokens: int = 64,
-    vectors: str | Path | None = None,
-    last: bool = False,
-    drop: int = 0,
-    top: int = 0,
-    weighted: bool = True,
-    bigrams: int = 0,
-    seed: int = 0,
-) -> Sequences:
+@_text_set(Name.snippets, tokens=64)
+def snippets(root: Path, *, seed: int = 0) -> _Found:
     """Movie-review snippets rated by 20 people each (Hutto & Gilbert 2014): is the mean rating positive?
 
     9,105 to train on and 1,500 to test, split by ``seed``.  The file, or the sdist of vaderSentiment that
-    holds it, lies below ``data``; the other options are those of :func:`imdb`.
+    holds it, lies below ``data``.
     """
-    check_int(max_tokens, "max_tokens", 1, MAX_ROWS)
     check_int(seed, "seed", 0, MAX_SEED)
-    root = Path("data" if data is None else data)
     path, raw = _snippets(root)
     texts = _rated(path, raw)
     n_test = len(texts) * 1500 // 10605
     if not n_test:
         raise ValueError(f"{path} holds {len(texts)} snippets, too few to split")
     order = np.random.default_rng(seed).permutation(len(texts)).tolist()
-    corpus = _corpus([texts[i] for i in order[n_test:]], [texts[i] for i in order[:n_test]])
-    return _set(
-        Name.snippets,
-        path,
-        corpus,
-        _vectors(vectors, root),
-        max_tokens=max_tokens,
-        last=last,
-        drop=drop,
-        top=top,
-        weighted=weighted,
-        bigrams=bigrams,
-    )
+    return path, _corpus([texts[i] for i in order[n_test:]], [texts[i] for i in order[:n_test]])
 
 
 # -- sst2 --------------------------------------------------------------------------------------------
@@ -432,7 +398,7 @@ def _phrase(place: str, sentence: str, label: str) -> tuple[str, int]:
 
 
 def _hold_out(phrases: list[tuple[str, int]], n: int) -> tuple[list[tuple[str, int]], list[tuple[str, int]]]:
-    """To choose settings by: the phrases to learn from, and ``n`` whole sentences to test on.
+    """Phrases to learn from, and ``n`` whole sentences to test on, for choosing settings.
 
     A sentence is a phrase that is part of no other. A phrase that occurs only in sentences held out is left
     out of both.
@@ -461,44 +427,21 @@ def _hold_out(phrases: list[tuple[str, int]], n: int) -> tuple[list[tuple[str, i
     return learned, [phrases[i] for i in sorted(held)]
 
 
-def sst2(
-    data: str | Path | None = None,
-    *,
-    max_tokens: int = 64,
-    vectors: str | Path | None = None,
-    last: bool = False,
-    drop: int = 0,
-    top: int = 0,
-    weighted: bool = True,
-    bigrams: int = 0,
-    validation_sentences: int = 0,
-) -> Sequences:
+@_text_set(Name.sst2, tokens=64)
+def sst2(root: Path, *, validation_sentences: int = 0) -> _Found:
     """Stanford Sentiment Treebank, two classes, as in GLUE (Socher 2013): training phrases, test sentences.
 
     The files train.tsv and dev.tsv of GLUE's SST-2, gzipped or not, or the Parquet files of Hugging Face's
     stanfordnlp/sst2, lie below ``data``.  The 872 test sentences are GLUE's development set, because its
     test set has no labels; a file test.tsv that has labels takes precedence.  ``validation_sentences``:
     number of sentences of the training file that stand for the test set, to choose settings by; phrases
-    that occur only in them are left out.  The other options are those of :func:`imdb`.
+    that occur only in them are left out.
     """
-    check_int(max_tokens, "max_tokens", 1, MAX_ROWS)
     check_int(validation_sentences, "validation_sentences", 0, MAX_ROWS)
-    root = Path("data" if data is None else data)
     path, train = _labelled(root, "train")
     if validation_sentences:
         with reading(path):
             train, test = _hold_out(train, validation_sentences)
     else:
         _, test = _labelled(root, "test")
-    return _set(
-        Name.sst2,
-        path,
-        _corpus(train, test),
-        _vectors(vectors, root),
-        max_tokens=max_tokens,
-        last=last,
-        drop=drop,
-        top=top,
-        weighted=weighted,
-        bigrams=bigrams,
-    )
+    return path, _corpus(train, test)

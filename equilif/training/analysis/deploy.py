@@ -136,9 +136,10 @@ def quantisation(model: Rates) -> list[Quantised]:
 def converge(
     network: Network, weights: Weights, x: npt.NDArray[np.uint8], times: Sequence[int] = TIMES
 ) -> RateConvergence:
-    """Average rates of the golden kernel's neurons at ``times``, with every leak.
+    """Mean distance of average rates from the fixed point after ``times`` steps, for every leak.
 
-    The fixed point is the one that the spikes without a leak lead to.
+    Rates are those of the golden kernel's neurons.  Without a leak they approach the fixed point, which is
+    computed from their last average.
     """
     errors: dict[int, list[float]] = {}
     fixed = np.zeros(0)

@@ -97,7 +97,7 @@ class Mark:
         check_int(self.steps, "steps", 0, 1 << 62)
 
     def plus(self, part: Epoch, seconds: float) -> Mark:
-        """After another part of the epoch, ``seconds`` after its beginning."""
+        """The mark after another part of the epoch, ``seconds`` after its beginning."""
         return dataclasses.replace(
             self,
             samples=self.samples + part.samples,

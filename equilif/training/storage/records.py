@@ -23,8 +23,7 @@ import numpy as np
 from equilif import results
 from equilif.data.encoding.about import About
 from equilif.data.sets.characters import Text, TextFiles
-from equilif.data.sets.dataset import DataSet
-from equilif.data.sets.identity import NamedSet
+from equilif.data.sets.dataset import DataSet, NamedSet
 from equilif.data.sound.known import KnownWords
 from equilif.training.storage.identity import NetworkIdentity
 from equilif_golden import network as networks

@@ -16,8 +16,7 @@ from equilif.data.encoding.about import About
 from equilif.data.own import EvaluationSamples
 from equilif.data.sets import images, sequences
 from equilif.data.sets.characters import TextFiles
-from equilif.data.sets.dataset import DataSet
-from equilif.data.sets.identity import NamedSet
+from equilif.data.sets.dataset import DataSet, NamedSet
 from equilif.training.names import reads_run
 from equilif.training.settings.presets import PRESETS
 from equilif.training.storage.history import NETWORK

@@ -1,19 +1,57 @@
-"""A port that loses, damages and repeats frames in both directions."""
+"""Ports of a client: one of a device in memory, and one that loses, damages and repeats frames."""
 
 from __future__ import annotations
 
 import random
 from collections import Counter
+from collections.abc import Callable
 
 import sliplib
 
 from equilif.host.client import Port
+from equilif_golden.link.device import Device
 
 END: bytes = sliplib.END
 
 
 #: kinds of faults, equally frequent in each direction
 FAULTS = "lost", "damaged", "doubled"
+
+
+class DevicePort:
+    """A port connected to a device, whose standalone trainer advances by a frame at each read.
+
+    ``spoil``: a function of each reply on the line and its number.
+    """
+
+    def __init__(self, device: Device, spoil: Callable[[bytes, int], bytes] = lambda line, n: line):
+        self.device = device
+        self.spoil = spoil
+        self.commands: list[bytes] = []
+        self.replies = 0
+        self.pending = b""
+        self._rest = b""
+
+    def write(self, data: bytes, /) -> int:
+        *packets, self._rest = (self._rest + data).split(END)
+        for packet in packets:
+            reply = self.device.packet(packet)
+            if reply is not None:
+                # a damaged command may have an invalid escape
+                self.commands.append(sliplib.decode(packet) if sliplib.is_valid(packet) else packet)
+                self.pending += self.spoil(sliplib.encode(reply) + END, self.replies)
+                self.replies += 1
+        return len(data)
+
+    def read(self, size: int = 1, /) -> bytes:
+        if self.device.trainer:
+            self.device.trainer.step()
+        out, self.pending = self.pending[:size], self.pending[size:]
+        return out
+
+    @property
+    def in_waiting(self) -> int:
+        return len(self.pending)
 
 
 class Faulty:
