@@ -102,10 +102,10 @@ SMALL = "--layers 1 --positions 4 --features 4 --heads 2 --hidden 4 --epochs 1 -
     ],
 )
 def test_outputs_are_different_files(line, work, capsys):
-    before = tree(work)
+    before = content(work)
     assert run(line) == 2
     assert "two options" in capsys.readouterr().err
-    assert tree(work) == before
+    assert content(work) == before
 
 
 INDIRECT = [
