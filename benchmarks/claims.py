@@ -289,9 +289,9 @@ NETWORKS = {
     ),
     "digits-maps-phases": TrainedNetwork(
         "digits 8x8",
-        "convolutions of 16 and 32 maps",
+        "convolutions of 24 and 48 maps",
         100,
-        "equilif train digits --hidden conv:16 --hidden conv:32 --set phases.contrast=phases",
+        "equilif train digits --hidden conv:24 --hidden conv:48 --set phases.contrast=phases",
     ),
     "mnist-deep-phases": TrainedNetwork(
         "MNIST",

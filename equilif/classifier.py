@@ -6,7 +6,7 @@ import dataclasses
 import re
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import Any, Literal, Self
 from unicodedata import is_normalized
 
 import numpy as np
@@ -43,9 +43,6 @@ with needs("cli,data"):
 
 with lazy():  # optional packages
     from equilif.host import ports
-
-if TYPE_CHECKING:
-    from equilif.data.sets.dataset import DataSet
 
 NAME = "data"  #: of the samples in messages and files
 RUNNING = "running"
@@ -151,7 +148,8 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         X, y = self._checked(X, y, reset=True)
         classes = np.unique(y)
         self._require_several(classes)
-        data = self._data_set(X, self._names(y))
+        # the data set of `equilif train`; its test part is the training part
+        data = own.of_content(self._content(X, self._names(y)), NAME, self._given_scaling(X))
         found = resolve(
             Request(data=data, hidden=self.hidden, settings=self._settings("epochs", "learning_rate"))
         )
@@ -308,10 +306,6 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _content(self, X: npt.NDArray[Any], names: npt.NDArray[np.str_]) -> Content:
         return dataclasses.replace(content(X, names, X, names), names=self._columns)
-
-    def _data_set(self, X: npt.NDArray[Any], names: npt.NDArray[np.str_]) -> DataSet:
-        """The samples as `equilif train` makes a data set of them; the test part is the training part."""
-        return own.of_content(self._content(X, names), NAME, self._given_scaling(X))
 
     def _given_scaling(self, X: npt.NDArray[Any]) -> scaling.FittedScaling | None:
         """The scaling of ``input_range``; None: to be fitted."""

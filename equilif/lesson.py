@@ -221,12 +221,11 @@ def learn(
     words: Samples,
     settings: LessonSettings = SETTINGS,
     *,
-    seed: int = 0,
     report: Callable[[int], None] = lambda k: None,
 ) -> None:
     """Train on all samples in every pass, in random order."""
     for k in range(settings.passes):
-        order = np.random.default_rng((seed, k)).permutation(len(words))
+        order = np.random.default_rng((0, k)).permutation(len(words))
         learner.set_learning_rate(settings.learning_rate * (1 - k / settings.passes))
         words.train(learner, order)
         report(k + 1)

@@ -160,9 +160,11 @@ class NetworkResources:
         return 0 if self.network is None else self.network.n_table
 
     def tiles(self) -> dict[int, int]:
-        """Tiles of lanes x lanes weights, by lanes."""
+        """Tiles of lanes x lanes weights on an engine of any size, by lanes."""
         network = self.network
-        return {} if network is None else {n: _tiles(network, n) for n in LANES}
+        return (
+            {} if network is None else {n: Placement(network, EngineConfig(lanes=n)).all_tiles for n in LANES}
+        )
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -178,11 +180,6 @@ class NetworkResources:
             "tiles": {str(lanes): n for lanes, n in self.tiles().items()},
             "boards": None if self.fits is None else [f.to_dict() for f in self.fits],
         }
-
-
-def _tiles(network: Network, lanes: int) -> int:
-    """Weight tiles that a network needs on an engine of any size."""
-    return Placement(network, EngineConfig(lanes=lanes)).all_tiles
 
 
 def fits(network: Network | None, encoding: Encoding | None) -> tuple[boards.Fit, ...] | None:

@@ -84,11 +84,11 @@ class Confused(NamedTuple):
     part: float  #: of the samples of the true class
 
 
-def confused(found: Evaluation, limit: int = MAX_CONFUSED) -> list[Confused]:
+def confused(found: Evaluation) -> list[Confused]:
     """The most frequent mistakes."""
     wrong = found.confusion.copy()
     np.fill_diagonal(wrong, 0)
-    order = np.argsort(-wrong, axis=None, kind="stable")[:limit]
+    order = np.argsort(-wrong, axis=None, kind="stable")[:MAX_CONFUSED]
     pairs = [(int(k) // len(wrong), int(k) % len(wrong)) for k in order]
     sums = found.confusion.sum(axis=1)
     return [
@@ -107,7 +107,7 @@ class Cell(NamedTuple):
     predicted: float
 
 
-def columns(data: DataSet, inputs: Inputs, example: Example, limit: int = MAX_COLUMNS) -> list[Cell]:
+def columns(data: DataSet, inputs: Inputs, example: Example) -> list[Cell]:
     """The values that are farthest from those of the true class, in its standard deviations."""
     value = inputs.original(data.x_test[example.at])
     true = inputs.original(data.x_train[data.y_train == example.true])
@@ -115,7 +115,7 @@ def columns(data: DataSet, inputs: Inputs, example: Example, limit: int = MAX_CO
     spread = true.std(axis=0)
     far = np.abs(value - true.mean(axis=0)) / np.where(spread > 0, spread, np.inf)
     known = np.flatnonzero(~np.isnan(value))
-    order = known[np.argsort(-far[known], kind="stable")[:limit]]
+    order = known[np.argsort(-far[known], kind="stable")[:MAX_COLUMNS]]
     return [
         Cell(inputs.names[k], float(value[k]), float(true[:, k].mean()), float(predicted[:, k].mean()))
         for k in order

@@ -87,10 +87,10 @@ def bar() -> Progress:
 
 
 @contextmanager
-def counted(what: str, total: int | None = None, note: str = "") -> Iterator[Callable[..., None]]:
+def counted(what: str, total: int | None = None) -> Iterator[Callable[..., None]]:
     """A progress bar over samples; its function takes their number done, and the total if that was open."""
     with bar() as progress:
-        task = progress.add_task(what, total=total, note=note)
+        task = progress.add_task(what, total=total, note="")
         yield lambda done, total=total: progress.update(task, completed=done, total=total)
 
 

@@ -446,6 +446,7 @@ def tokens(n: int, width: int = 3) -> DataSet:
         (GRAPH, tokens(4), "words has tokens"),
         (MEMORY, tokens(9), "line 6: population 'memory': size 6"),
         (MEMORY.replace("heads = 2", "heads = 2\nsize = 8"), tokens(4), "2 heads of 3"),
+        (f"[numbers]\nfraction = 11\n{MEMORY}", tokens(4), "line 2: numbers: fraction must be 12"),
     ],
 )
 def test_data_errors_have_line(text, data, wanted, tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -87,12 +88,8 @@ def rows_of(path: Path) -> Iterator[tuple[int, list[str]]]:
     else:
         mark = ";" if ";" in first and "," not in first else ","
 
-    def all_lines() -> Iterator[str]:
-        yield first
-        yield from rows
-
     with reading(path):
-        reader = csv.reader(all_lines(), delimiter=mark, strict=True)
+        reader = csv.reader(chain([first], rows), delimiter=mark, strict=True)
         try:
             for row in reader:
                 if row:

@@ -16,7 +16,7 @@ from equilif.data.base.ragged import Ragged, places, position
 from equilif.data.base.words import SIGMAS, Codes
 from equilif.data.sets.dataset import DataSet
 from equilif_golden.blocks.relay import FRACTION
-from equilif_golden.fixed import DEFAULT, Numerics, check_float, check_int
+from equilif_golden.fixed import DEFAULT, check_float, check_int
 from equilif_golden.network import TokenRows
 from equilif_golden.places import PlacedError
 
@@ -54,9 +54,9 @@ class Sequences:
     def d(self) -> int:
         return int(self.table.shape[1])
 
-    def data_set(self, numerics: Numerics = DEFAULT) -> DataSet:
+    def data_set(self) -> DataSet:
         """Make a data set of tokens for an attention layer: codes / 128 as raw weights."""
-        table = self.table.astype(np.int16) << (numerics.fraction - FRACTION)
+        table = self.table.astype(np.int16) << (DEFAULT.fraction - FRACTION)
         train = TokenRows(table, self.train.rows, self.train.off)
         test = TokenRows(table, self.test.rows, self.test.off)
         return DataSet(
@@ -100,11 +100,11 @@ class Sequences:
         return means
 
 
-def with_positions(tokens: TokenRows, n: int, numerics: Numerics = DEFAULT) -> TokenRows:
+def with_positions(tokens: TokenRows, n: int) -> TokenRows:
     """Tokens that have lost neighbours: the last n values code the places that they have now."""
     table = tokens.table[tokens.rows]
     codes = position(places(tokens.off), n).astype(np.int16)
-    table[:, table.shape[1] - n :] = codes << (numerics.fraction - FRACTION)
+    table[:, table.shape[1] - n :] = codes << (DEFAULT.fraction - FRACTION)
     return TokenRows(table, np.arange(len(table), dtype=np.int32), tokens.off)
 
 

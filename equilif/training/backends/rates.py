@@ -105,12 +105,6 @@ def leads() -> bool:
     return os.environ.get("WORLD_SIZE", "1") == "1" or os.environ.get("RANK", "0") == "0"
 
 
-def model_of(settings: Description, d: DataSet, seed: int = 0) -> Rates:
-    """The trainable mean rates of a network."""
-    network = settings.network(d)
-    return Rates(network, settings.initial_weights(network, seed, d), **SOLVER)
-
-
 def inputs(settings: Description, d: DataSet, seed: int, epoch: int) -> Bytes:
     """Training images of an epoch."""
     return augmented(d, settings, np.random.default_rng((seed, epoch, 1)))
@@ -198,8 +192,9 @@ class ImplicitDifferentiation(FloatingPoint[DataSet]):
     @classmethod
     def start(cls, plan: Description, data: DataSet, seed: int, make: object = None) -> Self:
         """Start a run; in several processes (torchrun) each takes its part of every batch."""
-        model = model_of(plan, data, check_seed(seed))
-        table = model.network.table
+        network = plan.network(data)
+        model = Rates(network, plan.initial_weights(network, check_seed(seed), data), **SOLVER)
+        table = network.table
         distributed = Distributed.join()
         steps = plan.epochs * -(-len(order(plan, data, seed, 0)) // plan.batch_size)
         trainer = Trainer(

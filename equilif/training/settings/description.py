@@ -600,6 +600,13 @@ class Description(TableSchema):
         self.check_kind(sizes.data, tokens=sizes.width > 0)
         if not self.loaded:
             return
+        if self.numbers.fraction != DEFAULT.fraction:
+            raise PlacedError.of(
+                ("numbers",),
+                f"fraction must be {DEFAULT.fraction} for tokens, not {self.numbers.fraction}: their values "
+                "are weights of that format",
+                "fraction",
+            )
         attention, relay = (self.population[name] for name in self.loaded)
         if attention.size is not None and attention.size < sizes.tokens:
             raise PlacedError.of(
