@@ -7,6 +7,7 @@ import re
 import warnings
 from pathlib import Path
 from typing import Any, Literal, Self
+from unicodedata import is_normalized
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +18,7 @@ from equilif.data.encoding import scaling
 from equilif.data.encoding.about import About, LabelType
 from equilif.data.formats import Content
 from equilif.data.formats.arrays import content
-from equilif.data.own.parts import class_names
+from equilif.data.own.parts import check_class, class_names
 from equilif.training.lesson_settings import BOARD_SETTINGS
 from equilif_golden import network as networks
 from equilif_golden.engine.chip import Chip
@@ -47,6 +48,7 @@ NAME = "data"  #: of the samples in messages and files
 RUNNING = "running"
 MEANS = "means"
 REPLAY = ("replay", "replay_per_sample", "replay_bits")  #: parameters
+FIXED = ("hidden", "input_range", "direct", *REPLAY)  #: parameters that only fit changes
 #: types of classes, as a file records them
 TYPES: dict[str, type] = {
     "text": np.str_,
@@ -55,6 +57,7 @@ TYPES: dict[str, type] = {
     "boolean": np.bool_,
 }
 KINDS: dict[str, LabelType] = {"i": "integer", "u": "integer", "f": "real", "b": "boolean"}
+INTEGER = re.compile(r"0|-?[1-9]\d*", re.ASCII)  #: name of a class that is one
 MAX_CLIPPED = 0.05  #: part of the values of a call that may lie beyond the scale without a warning
 
 
@@ -177,7 +180,10 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         X, y = self._checked(X, y, reset=first)
         if first and classes is None:
             raise ValueError("classes is needed in the first call of partial_fit: all that are known so far")
-        known = np.union1d(self.classes_, y) if classes is None else np.unique(np.asarray(classes))
+        known = y if classes is None else np.asarray(classes)
+        if not first:
+            self._require_type(known)
+        known = np.union1d(self.classes_, y) if classes is None else np.unique(known)
         if not first:
             self._require_known(known)
         self._require_among(y, known)
@@ -216,11 +222,14 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if len(unknown):
             raise ValueError(f"class {unknown[0]} is not among classes, {classes}")
 
-    def _require_known(self, classes: npt.NDArray[Any]) -> None:
-        """ValueError unless these are the classes so far, or more of their type."""
+    def _require_type(self, classes: npt.NDArray[Any]) -> None:
+        """ValueError unless these are of the type of the classes so far."""
         kinds = [KINDS.get(known.dtype.kind, "text") for known in (self.classes_, classes)]
         if kinds[0] != kinds[1]:
             raise ValueError(f"classes are of type {kinds[0]}, {self.classes_}, not {kinds[1]}")
+
+    def _require_known(self, classes: npt.NDArray[Any]) -> None:
+        """ValueError unless these are the classes so far, or more."""
         missing = np.setdiff1d(self.classes_, classes)
         if len(missing):
             raise ValueError(f"classes must have those of earlier calls, {self.classes_}, not be {classes}")
@@ -230,7 +239,8 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         old = self.learner_
         network, weights = old.network, old.weights
         new = self._names(np.setdiff1d(classes, self.classes_)).tolist()
-        for _ in new:
+        for name in new:
+            check_class(name)
             network, weights = with_class(network, weights)
         state: dict[str, Any] = {
             "learning_rate": self._plan.rate(0),
@@ -278,10 +288,16 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     @staticmethod
     def _names(y: npt.NDArray[Any]) -> npt.NDArray[np.str_]:
-        """Names of classes, as own data have them."""
+        """Names of classes, as own data have them; ValueError for one in another form of Unicode, which would
+        come back changed.
+        """
         if y.dtype.kind == "b" or y.dtype.kind == "f" and not (y % 1).any():
             y = y.astype(np.int64)
-        return y.astype(np.str_)
+        names: npt.NDArray[np.str_] = y.astype(np.str_)
+        strange = next((name for name in names.tolist() if not is_normalized("NFC", name)), None)
+        if strange is not None:
+            raise ValueError(f'class {strange!r} is not in the form NFC: unicodedata.normalize("NFC", name)')
+        return names
 
     @property
     def _columns(self) -> tuple[str, ...]:
@@ -297,10 +313,18 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             return None
         if isinstance(self.input_range, str):
             check_choice(self.input_range, "input_range", (RUNNING,))
-            return scaling.Running.of(X.reshape(len(X), -1).astype(np.float64)).scaling(self._columns)
-        low, high = (check_float(v, "input_range", -LARGEST, LARGEST) for v in self.input_range)
-        if not low < high:
-            raise ValueError(f"input_range must be (low, high) with low below high, not {self.input_range}")
+            rows = X.reshape(len(X), -1).astype(np.float64)
+            if note := scaling.Running.note(rows, self._columns):
+                warnings.warn(note, stacklevel=4)
+            return scaling.Running.of(rows).scaling(self._columns)
+        given = self.input_range if isinstance(self.input_range, tuple | list) else ()
+        limits = [check_float(v, "input_range", -LARGEST, LARGEST) for v in given]
+        if len(limits) != 2 or not limits[0] < limits[1]:
+            raise ValueError(
+                'input_range must be "running", None or (low, high) with low below high, not '
+                f"{self.input_range!r:.40}"
+            )
+        low, high = limits
         shared = scaling.Column("rails" if low < 0 < high else "range", low, high, (low + high) / 2)
         return scaling.FittedScaling(kind="common", width=X[0].size, names=self._columns, columns=(shared,))
 
@@ -334,7 +358,7 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self._plan = plan
         self._about = about
         self._set_order()
-        self._fixed = {name: getattr(self, name) for name in ("hidden", "input_range", "direct", *REPLAY)}
+        self._fixed = {name: getattr(self, name) for name in FIXED}
 
     def _set_order(self) -> None:
         """Find the output of each class."""
@@ -445,8 +469,9 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def load(cls, path: str | Path, **parameters: Any) -> Self:
         """Load a file of :meth:`save` or of `equilif train` on rows.
 
-        ``parameters`` of the class replace those of the file, except those of stored samples.  Of a file of
-        `equilif train` classes are integers where all their names are, else texts.
+        ``parameters`` of the class replace those of the file; ValueError for those that only :meth:`fit`
+        changes, except replay where the file has none.  Of a file of `equilif train` classes are integers
+        where all their names are, else texts.
         """
         path = Path(path)
         about = read_identity(path)
@@ -457,16 +482,19 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         learner = Kernel.load(path)
         layers = Description.of_network(learner.network, NAME).layers
         kept = {k: tuple(v) if isinstance(v, list) else v for k, v in about.parameters.items()}
-        made = cls(**{"hidden": layers, **kept, **parameters})
+        known = {"hidden": layers, "input_range": None, **kept}
+        made = cls(**{**known, **parameters})
+        free = () if learner.replay is not None else REPLAY
+        for name in parameters.keys() & known.keys() & {*FIXED}.difference(free):
+            if _plain(parameters[name]) != _plain(known[name]):
+                raise ValueError(f"{name} is {known[name]} in {path}, not {parameters[name]}: leave it out")
         if learner.replay is None:
             learner.replay = made._replay()
-        else:
-            made.set_params(**{name: kept[name] for name in REPLAY if name in kept})
         made.n_features_in_ = about.shape[0]
         if about.scaling.names:
             made.feature_names_in_ = np.array(about.scaling.names, object)
         names = np.array(about.labels)
-        integers = all(re.fullmatch(r"0|-?[1-9]\d*", name, re.ASCII) for name in about.labels)
+        integers = all(INTEGER.fullmatch(name) for name in about.labels)
         kind = TYPES[about.label_type or ("integer" if integers else "text")]
         classes = names == "1" if kind is np.bool_ else names.astype(kind)
         learning = presets.own_learning(0, about.scaling.n_inputs) | {

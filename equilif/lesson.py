@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
+from unicodedata import normalize
 
 import numpy as np
 import numpy.typing as npt
@@ -210,6 +211,8 @@ def with_class(network: Network, weights: Mapping[str, Raw]) -> tuple[Network, W
 def with_label(labels: tuple[str, ...], label: str) -> tuple[str, ...]:
     """Classes after a lesson of this one, which may be new; ValueError for a name that cannot be one."""
     check_class(label)
+    if label != normalize("NFC", label.strip()):
+        raise ValueError(f"the class {label!r} has spaces at its ends, or is not in Unicode's form NFC")
     return labels if label in labels else (*labels, label)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from equilif import lesson
 from equilif.data.encoding.about import About
-from equilif.data.own.recorded import READINGS, Recording, recordings
+from equilif.data.own.recorded import Recording, recordings
 from equilif.data.sound.microphone import REASONS, SoundFrontEnd, Spoken, samples, segments
 from equilif.data.sound.signals import read_wav
 from equilif.training.lesson_settings import SETTINGS, LessonSettings
@@ -114,8 +114,7 @@ class WordRecognizer:
         about = front_end_data(saved)
         if about.encoding.sensor is not None:
             raise ValueError(
-                f"{saved.path} hears a sensor, not words: take a network that was trained on recordings of "
-                f"words, or of the sensor {READINGS}"
+                f"{saved.path} hears a sensor, not words: take a network that was trained on words"
             )
         self.saved = saved
         self.labels = about.labels

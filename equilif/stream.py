@@ -15,13 +15,15 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol, Self, runtime_checkable
+from unicodedata import normalize
 
 import numpy as np
 
-from equilif.classifier import Classifier
+from equilif.classifier import INTEGER, Classifier
 from equilif.data.base.reading import LARGEST, lines, reading, text
 from equilif.data.encoding.scaling import Reals
-from equilif.data.formats.tables import MISSING, numbers_of
+from equilif.data.formats.tables import FLOAT, MISSING, label_column, numbers_of
+from equilif.data.own.parts import check_class
 from equilif_golden.extras import needs
 from equilif_golden.fixed import check_choice, check_float
 from equilif_golden.front_end.running_scale import MEMORY
@@ -85,9 +87,10 @@ class StreamLearner:
             RECENT samples replace all stored samples of their classes
     seed    of weights and replay
 
-    Features are numbers, by name.  One that a sample lacks is taken as the running mean; one that the first
-    sample did not have is ignored.  Learning begins with the second class: up to then the last 256 samples
-    are kept.  ``model`` is the Classifier, None before.
+    Features are numbers, by name; 1 and "1" are one name.  One that a sample lacks is taken as the running
+    mean, and counted in ``n_missing``; one that the first sample did not have is ignored, and listed in
+    ``ignored``.  Learning begins with the second class: up to then the last 256 samples are kept.  ``model``
+    is the Classifier, None before.
     """
 
     def __init__(
@@ -109,10 +112,12 @@ class StreamLearner:
         self.seed = seed
         self.model: Classifier | None = None
         self.n_drifts = 0  #: so far
+        self.n_missing = 0  #: values of samples that were learned
+        self.ignored: dict[str, None] = {}  #: features, in the order of their first occurrence
         self._detector = self._given_detector()
         self._recent: deque[tuple[Reals, Any]] = deque(maxlen=RECENT)
         self._known: tuple[Reals, Any] | None = None  # the last prediction
-        self._names: tuple[Any, ...] = ()
+        self._names: tuple[str, ...] = ()
         self._first: deque[tuple[Reals, Any]] = deque(maxlen=MEMORY)
 
     @classmethod
@@ -120,21 +125,23 @@ class StreamLearner:
         """Goes on with a fitted classifier, whose columns are the features."""
         made = cls(drift=drift)
         made.model = model
-        made._names = model.scaling_.names or tuple(range(model.scaling_.width))
+        made._names = model.scaling_.names or tuple(map(str, range(model.scaling_.width)))
         # samples have no header here
         model.__dict__.pop("feature_names_in_", None)
         return made
 
     def class_of(self, label: str) -> Any:
         """The class that a text names: a number where those of the network are numbers."""
-        if self.model is None or self.model.classes_.dtype.kind not in "iu":
+        if self.model is None or not INTEGER.fullmatch(label):
             return label
-        return int(label) if label.removeprefix("-").isdecimal() else label
+        number = {"i": int, "u": int, "f": float}.get(self.model.classes_.dtype.kind, str)
+        return number(label)
 
     def learn_one(self, x: Features, y: Hashable) -> None:
         """Learn a sample of class ``y``."""
-        self._names = self._names or tuple(x)
+        self._names = self._names or tuple(map(str, x))
         row = self._values(x)
+        self._count(x)
         if self.model is not None:
             wrong = self._detector is not None and self._predicted(row) != y
             self.model.partial_fit(row, [y])
@@ -185,8 +192,11 @@ class StreamLearner:
             random_state=self.seed,
         )
         labels = [y for _, y in self._first]
-        model.partial_fit(np.concatenate([row for row, _ in self._first]), labels, labels)
-        model.scaling_ = replace(model.scaling_, names=tuple(map(str, self._names)))
+        rows = np.concatenate([row for row, _ in self._first])
+        gone = np.isnan(rows)
+        means = np.where(gone, 0, rows).sum(axis=0) / np.maximum(1, (~gone).sum(axis=0))
+        model.partial_fit(np.where(gone, means, rows), labels, labels)
+        model.scaling_ = replace(model.scaling_, names=self._names)
         self.model = model
         self._first.clear()
 
@@ -207,21 +217,36 @@ class StreamLearner:
         return max(found, key=found.__getitem__) if found else None
 
     def _values(self, x: Features) -> Reals:
-        """Features as a row; a missing one has the mean of its samples."""
+        """Features as a row; a missing one has the mean of its samples, NaN before there is a network."""
+        given = {str(name): value for name, value in x.items() if value is not None}
+        if given.keys().isdisjoint(self._names):
+            raise ValueError(
+                f"a sample has none of the features {', '.join(self._names[:12])}, but "
+                f"{', '.join(list(given)[:12]) or 'nothing'}"
+            )
         row = np.empty((1, len(self._names)))
         for k, name in enumerate(self._names):
-            value = x.get(name)
-            if value is None:
-                value = self._mean(k)
-            number = int(value) if isinstance(value, bool) else value
-            row[0, k] = check_float(number, str(name), -LARGEST, LARGEST)
+            if name in given:
+                value = given[name]
+                number = int(value) if isinstance(value, bool) else value
+                row[0, k] = check_float(number, name, -LARGEST, LARGEST)
+            else:
+                row[0, k] = self._mean(k)
         return row
+
+    def _count(self, x: Features) -> None:
+        """Count what a sample lacks, and list what it has in addition."""
+        given = [str(name) for name, value in x.items() if value is not None]
+        self.n_missing += len(self._names) - len({*given} & {*self._names})
+        self.ignored |= dict.fromkeys(name for name in given if name not in self._names)
 
     def _mean(self, k: int) -> float:
         if self.model is None:
-            return 0.0
-        found = self.model.scaling_
-        return found.columns[min(k, len(found.columns) - 1)].mean
+            return np.nan
+        columns = self.model.scaling_.columns
+        if not columns:
+            raise ValueError(f"{self._names[k]} is missing, and a scale of 8-bit values has no mean")
+        return columns[min(k, len(columns) - 1)].mean
 
     def save(self, path: Path) -> None:
         """Write the network.npz, with the features as columns; ValueError before the second class."""
@@ -232,10 +257,12 @@ class StreamLearner:
 
 # -- samples ---------------------------------------------------------------------------------------
 class StreamSample(NamedTuple):
-    """A sample of a stream; ``label`` is empty where its class is not known."""
+    """A sample of a stream; ``label`` is empty where its class is not known, a feature None where its value
+    is not.
+    """
 
     line: int
-    features: dict[str, float]
+    features: dict[str, float | None]
     label: str
 
 
@@ -257,38 +284,55 @@ def read_samples(path: Path, label: str, baud: int | None = None) -> Iterator[St
             yield _of_json(path, k, line, label)
         return
     mark = next((m for m in ("\t", ";") if m in line and "," not in line), ",")
-    header = next(csv.reader([line], delimiter=mark))
-    if header.count(label) != 1 or len(set(header)) != len(header) or len(header) < 2:
-        raise ValueError(
-            f"{path}: --label must be one of its columns, {', '.join(header)}, whose names differ, not "
-            f"{label!r}"
-        )
-    place = header.index(label)
+    header = [name.strip() for name in next(csv.reader([line], delimiter=mark))]
+    place = label_column(path, header, label)
     names = tuple(name for name in header if name != label)
     for k, line in filled:
         with reading(f"{path} line {k}"):
             cells = next(csv.reader([line], delimiter=mark, strict=True))
         if len(cells) != len(header):
             raise ValueError(f"{path} line {k} has {len(cells)} cells, its header {len(header)}")
-        known = cells.pop(place).strip()
-        values = numbers_of(path, k, names, cells).tolist()
-        given = {name: v for name, v in zip(names, values, strict=True) if v == v}
-        yield StreamSample(k, given, "" if known.casefold() in MISSING else known)
+        known = _class(path, k, cells.pop(place))
+        values = numbers_of(path, k, names, [cell.strip() for cell in cells]).tolist()
+        given = {name: v if v == v else None for name, v in zip(names, values, strict=True)}
+        yield StreamSample(k, given, known)
 
 
 def _of_json(path: Path, number: int, line: str, label: str) -> StreamSample:
     with reading(f"{path} line {number}", "a JSON object"):
-        found = json.loads(line)
+        found = json.loads(line, object_pairs_hook=_object)
     if not isinstance(found, dict):
         raise ValueError(f"{path} line {number} is not a JSON object: {line[:40]!r}")
     known = found.pop(label, None)
     for name, value in found.items():
         if value is not None and type(value) not in (int, float, bool):
-            raise ValueError(f"{path} line {number}: {name!r} is {str(value)[:40]!r}, no number")
-    features = {name: float(v) for name, v in found.items() if v is not None}
-    if not features:
+            raise ValueError(
+                f"{path} line {number}: {name!r} is {str(value)[:40]!r}, no number: leave it out, or "
+                "name the class by --label"
+            )
+    if not found:
         raise ValueError(f"{path} line {number} has no feature")
-    return StreamSample(number, features, "" if known is None else str(known))
+    return StreamSample(number, found, _class(path, number, known))
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object; ValueError for two values of one key, of which json would take the last."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError(f"a key occurs twice in {', '.join(name for name, _ in pairs)[:80]}")
+    return found
+
+
+def _class(path: Path, number: int, value: object) -> str:
+    """Name of a class as tables have it; empty where it is not known."""
+    if value is not None and type(value) not in (str, int, float, bool):
+        raise ValueError(f"{path} line {number}: the class is {str(value)[:40]!r}, no text or number")
+    name = "" if value is None else normalize("NFC", str(value).strip())
+    if name.casefold() in MISSING:
+        return ""
+    with reading(f"{path} line {number}"):
+        check_class(name)
+    return name.removesuffix(".0") if FLOAT.fullmatch(name) else name
 
 
 def _lines(path: Path, baud: int | None) -> Iterable[bytes]:
@@ -347,13 +391,15 @@ def follow(
     score: Prequential,
     report: Callable[[StreamAnswer], None] = lambda answer: None,
 ) -> None:
-    """Predict each sample, then learn it where its class is known."""
+    """Predict each sample, then learn it where its class is known; ValueError names the line."""
     for sample in samples:
-        found = learner.predict_proba_one(sample.features)
-        best = max(found, key=found.__getitem__) if found else None
-        if sample.label:
-            score.add(best is not None and str(best) == sample.label)
-            learner.learn_one(sample.features, learner.class_of(sample.label))
-        else:
-            score.unlabelled += 1
+        with reading(f"line {sample.line}"):
+            found = learner.predict_proba_one(sample.features)
+            best = max(found, key=found.__getitem__) if found else None
+            if sample.label:
+                known = learner.class_of(sample.label)
+                learner.learn_one(sample.features, known)
+                score.add(best == known)
+            else:
+                score.unlabelled += 1
         report(StreamAnswer(sample, None if best is None else str(best), found.get(best, 0.0)))

@@ -262,6 +262,33 @@ def test_replay_keeps_old_classes(tmp_path):
     assert same_weights(model.learner_, again.learner_)
 
 
+@pytest.mark.parametrize("learn", ["fit", "partial_fit"])
+def test_values_too_small_for_a_running_scale(learn, iris, recwarn):
+    """They would all be 0; a column of zeros is none of them."""
+    x, y = iris
+    options = {"classes": range(3)} if learn == "partial_fit" else {}
+    model = Classifier(hidden=(4,), epochs=1, input_range="running")
+    getattr(clone(model), learn)(x * [1, 1, 0, 1], y, **options)
+    assert not recwarn
+    with pytest.warns(UserWarning, match="column 2"):
+        getattr(model, learn)(x * [1, 1, 1e-12, 1], y, **options)
+
+
+@pytest.mark.parametrize(
+    "name, value", [("hidden", (9,)), ("input_range", (0, 9)), ("direct", True), ("replay", 5)]
+)
+def test_parameters_of_a_file_are_not_replaced(name, value, iris, tmp_path):
+    """Those that only fit changes; the file's own are accepted."""
+    x, y = iris
+    Classifier(hidden=(8,), replay=9, input_range="running").partial_fit(x, y, range(3)).save(
+        tmp_path / "n.npz"
+    )
+    again = Classifier.load(tmp_path / "n.npz", hidden=[8], replay=9, epochs=3)
+    assert (again.replay, again.epochs) == (9, 3)
+    with pytest.raises(ValueError, match=f"^{name} is"):
+        Classifier.load(tmp_path / "n.npz", **{name: value})
+
+
 def test_a_new_class_changes_no_old_rate(iris):
     x, y = iris
     model = Classifier(hidden=(8,)).partial_fit(x[y < 2], y[y < 2], [0, 2, 1])
@@ -287,6 +314,10 @@ def test_fit_stores_samples_for_later(iris):
         (lambda c, x, y: c.partial_fit(x, y, range(3)).partial_fit(x, y, [0, 1, 3]), "3"),
         (lambda c, x, y: c.partial_fit(x, y, range(3)).partial_fit(x, y, range(4)[1:]), "0"),
         (lambda c, x, y: c.partial_fit(x, y, range(3)).partial_fit(x, y.astype(str)), "type"),
+        (lambda c, x, y: c.partial_fit(x, y, range(3)).partial_fit(x[:1], ["z"]), "type"),
+        (lambda c, x, y: c.partial_fit(x, y.astype(str), list("012")).partial_fit(x[:1], [""]), "line"),
+        (lambda c, x, y: c.fit(x, np.array(["e\u0301", "b", "c"])[y]), "NFC"),
+        (lambda c, x, y: c.partial_fit(x, y.astype(str), list("012")).partial_fit(x[:1], ["e\u0301"]), "NFC"),
         (lambda c, x, y: c.set_params(replay=-1).fit(x, y), "replay"),
         (lambda c, x, y: c.set_params(replay=9, replay_bits=3).fit(x, y), "replay_bits"),
         (lambda c, x, y: c.partial_fit(x, y), "classes"),
@@ -300,6 +331,8 @@ def test_fit_stores_samples_for_later(iris):
         (lambda c, x, y: c.set_params(random_state=-1).fit(x, y), "-1"),
         (lambda c, x, y: c.set_params(input_range=(1, 1)).fit(x, y), "input_range"),
         (lambda c, x, y: c.set_params(input_range=(np.nan, 1)).fit(x, y), "input_range"),
+        (lambda c, x, y: c.set_params(input_range=(0, 1, 2)).fit(x, y), "input_range"),
+        (lambda c, x, y: c.set_params(input_range=5).fit(x, y), "input_range"),
         (lambda c, x, y: c.fit(np.ma.masked_less(x, 1), y), "masked"),
         (lambda c, x, y: c.set_params(hidden="deep").fit(x, y), "deep"),
     ],

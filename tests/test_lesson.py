@@ -170,6 +170,7 @@ def test_restore_to_flash(heard, tmp_path, monkeypatch):
     board.press_long()
     assert board.hear(Verdict.SAMPLE, codes) == live.answer("L", 3)
     assert "--overwrite" in error_of("restore", path, "--flash", "--out", tmp_path / "x.npz")
+    assert "learned" in error_of("restore", path, "--flash", "--out", out)
     again = Device(CONFIG, flash=device.flash, lessons=True, frame_bytes=4096)
     again.trainer.work()
     run("save", tmp_path / "saved.npz", "--like", out)

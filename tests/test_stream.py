@@ -14,11 +14,19 @@ pytest.importorskip("pydantic")
 from typer.testing import CliRunner
 
 from equilif import Classifier, cli
-from equilif.stream import RECENT, ErrorTest, Prequential, StreamLearner, follow, read_samples
+from equilif.stream import (
+    RECENT,
+    REPLAY_PER_SAMPLE,
+    ErrorTest,
+    Prequential,
+    StreamLearner,
+    follow,
+    read_samples,
+)
 from equilif_golden.engine.chip import Chip
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.model import EngineModel
-from tests.cli import output_and_json, run
+from tests.cli import exit_code, output_and_json, run
 
 HEADER = "a,b,kind"
 
@@ -151,9 +159,10 @@ def test_a_saved_stream_goes_on(tmp_path):
     "text, message",
     [
         ("", "stream.txt"),
-        ("a,b\n1,2\n", "columns"),
-        ("kind\nx\n", "columns"),
+        ("a,b\n1,2\n", "--label"),
+        ("kind\nx\n", "stream.txt"),
         ("a,a,kind\n1,2,x\n", "columns"),
+        (",a,kind\n0,2,x\n", "column 1"),
         (f"{HEADER}\n1,2\n", "line 2"),
         (f"{HEADER}\n1,2,x\n1,red,x\n", "line 3"),
         (f'{HEADER}\n1,"2,x\n', "line 2"),
@@ -161,6 +170,10 @@ def test_a_saved_stream_goes_on(tmp_path):
         ('{"a": 1}\n[1]\n', "line 2"),
         ('{"a": 1}\n{"a": 1\n', "line 2"),
         ('{"kind": 1}\n', "line 1"),
+        ('{"a": 1}\n{"a": 1, "a": 2}\n', "line 2"),
+        ('{"a": 1}\n{"a": 1, "kind": ["x"]}\n', "line 2"),
+        ('{"a": 1}\n{"a": 1, "kind": "x\\ny"}\n', "line 2"),
+        ('{"a": 1, "state": "x"}\n', "--label"),
     ],
 )
 def test_invalid_streams(text, message, tmp_path):
@@ -171,12 +184,12 @@ def test_invalid_streams(text, message, tmp_path):
 
 
 def test_tables_and_json_are_the_same(tmp_path):
-    (tmp_path / "a.csv").write_text(f"\ufeff{HEADER}\n\n1,-2,x\n.5,?,\n3,4,y\n")
-    (tmp_path / "a.tsv").write_text("a\tb\tkind\n1\t-2\tx\n.5\tNA\t\n3\t4\ty\n")
+    (tmp_path / "a.csv").write_text("\ufeffa, b, kind\n\n1,-2, x\n.5,?,\n3,4,1.0\n")
+    (tmp_path / "a.tsv").write_text("a\tb\tkind\n1\t-2\tx\n.5\tNA\t\n3\t4\t1\n")
     objects = [
-        {"a": 1, "b": -2, "kind": "x"},
+        {"a": 1, "b": -2, "kind": " x "},
         {"b": None, "a": 0.5, "kind": None},
-        {"a": 3, "b": 4, "kind": "y"},
+        {"a": 3, "b": 4, "kind": 1.0},
     ]
     (tmp_path / "a.json").write_text("\n".join(map(json.dumps, objects)))
     found = [[s[1:] for s in read_samples(tmp_path / f"a.{kind}", "kind")] for kind in ("csv", "tsv", "json")]
@@ -184,7 +197,7 @@ def test_tables_and_json_are_the_same(tmp_path):
         found[0]
         == found[1]
         == found[2]
-        == [({"a": 1, "b": -2}, "x"), ({"a": 0.5}, ""), ({"a": 3, "b": 4}, "y")]
+        == [({"a": 1, "b": -2}, "x"), ({"a": 0.5, "b": None}, ""), ({"a": 3, "b": 4}, "1")]
     )
 
 
@@ -206,10 +219,82 @@ def test_command(tmp_path):
     assert done.exit_code == 0 and "3 samples" in done.output
 
 
+@pytest.mark.parametrize("keys", [(0, 1), ("a", "b")])
+def test_features_keep_their_names_in_a_file(keys, tmp_path):
+    learner = StreamLearner(hidden=8)
+    for k in range(20):
+        learner.learn_one(dict(zip(keys, (k % 2, -k), strict=True)), k % 2)
+    learner.save(tmp_path / "network.npz")
+    again = StreamLearner.of(Classifier.load(tmp_path / "network.npz"))
+    x = dict(zip(keys, (1, 0), strict=True))
+    assert again.predict_proba_one(x) == learner.predict_proba_one(x)
+    assert again.predict_proba_one({str(key): value for key, value in x.items()}) == again.predict_proba_one(
+        x
+    )
+    with pytest.raises(ValueError, match=f"{keys[0]}, {keys[1]}.*c"):
+        again.predict_one({"c": 1})
+
+
+def test_missing_features_are_the_mean_and_counted():
+    """Also in the first samples; a feature that the first one lacks is known by its name."""
+    complete, learner = StreamLearner(hidden=8), StreamLearner(hidden=8)
+    for k, y in enumerate("xxyxyy"):
+        complete.learn_one({"a": k, "b": 300 if k < 3 else k}, y)
+        other = {} if k == 0 else {"c": 1}
+        learner.learn_one({"a": k, "b": None if k == 0 else 300 if k < 3 else k} | other, y)
+    assert (learner.n_missing, [*learner.ignored]) == (1, ["c"]) and complete.n_missing == 0
+    assert learner.model.scaling_ == complete.model.scaling_
+
+
+def test_classes_are_numbers_where_those_of_the_network_are():
+    for classes, names in (([1, 2], ["1", "2"]), ([1.0, 2.0], ["1", "2"]), (["1", "x"], ["1", "x"])):
+        model = Classifier(hidden=(4,)).fit([[0.0], [1.0]], classes)
+        learner = StreamLearner.of(model)
+        assert [learner.class_of(name) for name in names] == classes
+        assert learner.class_of("007") == "007"
+
+
+def test_what_was_learned_before_an_error_is_saved(tmp_path, capsys):
+    (tmp_path / "a.csv").write_text("a,b,kind\n" + "1,2,x\n2,1,y\n" * 5)
+    (tmp_path / "b.csv").write_text("a,b,kind\n" + "1,2,x\n2,1,y\n" * 5 + "1,red,x\n1,2,y\n")
+    for name, code in (("a", 0), ("b", 2)):
+        assert (
+            exit_code(
+                f"stream {tmp_path}/{name}.csv --label kind --hidden 4 --save {tmp_path}/{name}.npz "
+                f"--out {tmp_path}/{name}.jsonl"
+            )
+            == code
+        )
+    assert "line 12" in capsys.readouterr().err
+    assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
+    assert (tmp_path / "a.jsonl").read_bytes() == (tmp_path / "b.jsonl").read_bytes()
+
+
+def test_notes_of_a_stream(tmp_path):
+    (tmp_path / "stream.csv").write_text("amperes,kind\n1e-9,x\n2e-9,y\n")
+    assert "unit" in run("stream", tmp_path / "stream.csv", "--label", "kind", "--hidden", 4)
+
+
+def test_a_network_without_stored_samples_gets_replay(tmp_path):
+    (tmp_path / "stream.csv").write_text("0,kind\n1,x\n2,y\n3,x\n")
+    Classifier(hidden=(4,)).fit(np.eye(4)[:, :1], ["x", "y", "x", "y"]).save(tmp_path / "old.npz")
+    arguments = ("stream", tmp_path / "stream.csv", "--label", "kind", "--network", tmp_path / "old.npz")
+    assert "no samples" in run(*arguments)
+    assert "no samples" not in run(*arguments, "--replay", 10, "--save", tmp_path / "new.npz")
+    kept = Classifier.load(tmp_path / "new.npz")
+    assert (kept.replay, kept.replay_per_sample, len(kept.learner_.replay.labels)) == (
+        10,
+        REPLAY_PER_SAMPLE,
+        3,
+    )
+    refused = f"stream {tmp_path}/stream.csv --label kind --network {tmp_path}/new.npz --replay 20"
+    assert exit_code(refused) == 2
+
+
 @pytest.mark.parametrize("continued", [False, True])
 @pytest.mark.parametrize("options, detects", [((), True), (("errors",), True), (("off",), False)])
 def test_drift_option(options, detects, continued, tmp_path, monkeypatch):
-    (tmp_path / "stream.csv").write_text("a,kind\n1,x\n2,y\n3,x\n")
+    (tmp_path / "stream.csv").write_text("0,kind\n1,x\n2,y\n3,x\n")
     made = []
     monkeypatch.setattr(StreamLearner, "learn_one", lambda self, x, y: made.append(self._detector))
     arguments = ["stream", tmp_path / "stream.csv", "--label", "kind"]

@@ -17,7 +17,7 @@ import inspect
 import os
 import stat
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from importlib import import_module
@@ -325,8 +325,11 @@ OverwriteFiles = Annotated[bool, typer.Option("--overwrite", help="Replace exist
 
 @contextmanager
 def _outputs(given: Mapping[str, Any], uses: Mapping[str, FileUse], overwrite: bool) -> Iterator[None]:
-    """ValueError when an output exists and is not to be replaced; none replaces a file that is read."""
+    """ValueError when an output exists and is not to be replaced, or when two are one file; none replaces a
+    file that is read.
+    """
     inputs: list[Path] = []
+    outputs: list[Path] = []
     for name, use in uses.items():
         value = given.get(name)
         paths = [Path(p) for p in (value if isinstance(value, list) else [value]) if p is not None]
@@ -334,11 +337,23 @@ def _outputs(given: Mapping[str, Any], uses: Mapping[str, FileUse], overwrite: b
         if use.kind == "input":
             inputs += there
             inputs += [p.with_name(other) for p in there if p.name == NETWORK for other in RUN]
-        elif use.kind == "output" and there and not any(given[other] for other in use.unless):
-            if not (use.standard and _is_standard_output(there[0])):
+        elif use.kind == "output" and not any(given[other] for other in use.unless):
+            outputs += paths
+            if there and not (use.standard and _is_standard_output(there[0])):
                 files.require_absent(there, overwrite)
+    _require_distinct(outputs)
     with files.protected(inputs):
         yield
+
+
+def _require_distinct(outputs: Sequence[Path]) -> None:
+    """ValueError when two outputs are one file, or one is a file of the run in another."""
+    kept = [p for p in outputs if _is_standard_output(p) or p.is_file() or not p.exists()]
+    places = [Path("-") if _is_standard_output(p) else p.resolve() for p in kept]
+    runs = {p.resolve() / name for p in outputs for name in RUN}
+    for k, place in enumerate(places):
+        if place in places[:k] or place in runs:
+            raise ValueError(f"{kept[k]} is written by two options: name another file for one of them")
 
 
 def panel(title: str) -> Callable[[Callable[..., Any]], Callable[..., None]]:

@@ -552,7 +552,7 @@ def restore(
             help="With --flash: file for the network with its unused outputs, for `equilif save --like`.",
             show_default="board.npz",
         ),
-        OUTPUT,
+        CHANGED,
     ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="With --flash: replace what the board has learned, and --out.")

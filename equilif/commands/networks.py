@@ -90,7 +90,7 @@ def init(
     changes = options.changes(**given, hidden=hidden, run=())
     found, words = _suggested(data, folder, changes, hidden)
     file = str(out)
-    train = ["equilif", "train-text" if found.text else "train", *words, "--config", file]
+    train = ["equilif", found.command, *words, "--config", file]
     heading = [
         "docs/how_to/own_networks.md explains every key.",
         f"  {shlex.join(['equilif', 'show', file])}",

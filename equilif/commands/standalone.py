@@ -18,13 +18,12 @@ from equilif.commands import (
     Hidden,
     Label,
     OnPort,
-    Overwrite,
     Seed,
     Set,
     panel,
     resolved,
 )
-from equilif.commands.options import OUTPUT, fields_of
+from equilif.commands.options import CHANGED, fields_of
 from equilif.commands.training import out_folder
 from equilif.show import console as show
 from equilif_golden.lazy import lazy
@@ -73,9 +72,12 @@ def upload(
             help="File for the initial network, for `equilif save --like`.",
             show_default="results/<data set>-standalone.npz",
         ),
-        OUTPUT,
+        CHANGED,
     ] = None,
-    overwrite: Overwrite = False,
+    overwrite: Annotated[
+        bool,
+        typer.Option("--overwrite", help="Replace --out, and what the board has learned and nobody saved."),
+    ] = False,
     port: OnPort = None,
     baud: Baud = None,
 ) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from equilif.commands import panel
+from equilif.commands import network_option, panel, print_notes
 from equilif.commands.options import DEFAULTS, INPUT, OUTPUT, STREAM, Given, OptionGroup
 from equilif.show import console as show
 from equilif_golden import files
@@ -38,7 +38,12 @@ LEARNING = OptionGroup(
         ],
         "learning_rate": Annotated[
             float | None,
-            typer.Option("--learning-rate", "--lr", help="Constant learning rate.", show_default="0.03"),
+            typer.Option(
+                "--learning-rate",
+                "--lr",
+                help="Constant learning rate.",
+                show_default="0.03, or the network's",
+            ),
         ],
         "replay": Annotated[
             int | None,
@@ -81,10 +86,10 @@ def stream(
     ] = "label",
     network: Annotated[
         Path | None,
-        typer.Option(
-            help="Continue with a network.npz of `equilif stream`, or of `equilif train` on rows.",
+        network_option(
+            help="Continue with a network.npz of `equilif stream`, with its stored samples, or of `equilif "
+            "train` on rows, which has none: give --replay.",
             show_default="a new one",
-            metavar="FILE.npz",
         ),
         INPUT,
     ] = None,
@@ -117,7 +122,7 @@ def stream(
     Prints the prequential accuracy: of predictions made before their sample is learned.  The scale of each
     feature follows its mean and deviation over the last 256 samples.  A class becomes an output when it
     first occurs.  When predictions become worse, stored samples are renewed (--drift).  Ctrl-C ends a stream
-    without end.
+    without end.  What was learned is saved in any case, also when a line cannot be read.
 
     Example:  [bold]equilif stream readings.csv --label state --save network.npz[/]
     """
@@ -140,30 +145,35 @@ def stream(
             show.console.print(_accuracy(score))
 
     found = streams.read_samples(Path(source), label, baud)
+    failure: ValueError | OSError | None = None
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of single clipped values, which are counted
+        with warnings.catch_warnings(record=True) as notes:
+            warnings.simplefilter("default")
+            warnings.filterwarnings("ignore", ".* are clipped")  # single values, which are counted
             streams.follow(learner, found, score, report)
     except KeyboardInterrupt:
         show.console.print("interrupted: the stream ends here")
-    if learner.n_drifts:
-        drifts = "1 drift" if learner.n_drifts == 1 else f"{learner.n_drifts:,} drifts"
-        show.console.print(f"detected {drifts}, and renewed stored samples")
-    clipped = learner.model.n_clipped_ if learner.model else 0
-    if clipped:
-        show.console.print(f"[yellow]{clipped:,} values were beyond the scale: clipped[/]")
-    if target is not None:
+    except (ValueError, OSError) as e:  # what was learned before is kept
+        failure = e
+    print_notes(sorted({str(note.message) for note in notes}))
+    clipped = _summary(learner)
+    if target is not None and (failure is None or learner.model is not None):
         learner.save(target)
         show.console.print(f"wrote {show.literal(target)}")
     if out is not None and not at_once:
         files.write(out, "".join(answers).encode())
         show.console.print(f"wrote {show.literal(out)}")
-    show.console.print(f"[bold]{_accuracy(score)}[/]" if score.samples else "no sample has a class")
+    if failure is not None:
+        raise failure
+    none = f"no sample has a class in {show.literal(label)}, which --label names"
+    show.console.print(f"[bold]{_accuracy(score)}[/]" if score.samples else none)
     return {
         "source": source,
         "samples": score.samples,
         "unlabelled": score.unlabelled,
         "clipped": clipped,
+        "missing": learner.n_missing,
+        "ignored": [*learner.ignored],
         "drifts": learner.n_drifts,
         "accuracy": score.accuracy,
         "recent": score.recent,
@@ -171,6 +181,22 @@ def stream(
         "network": target,
         "out": out,
     }
+
+
+def _summary(learner: streams.StreamLearner) -> int:
+    """Print drifts and what is to be known of the features; the number of clipped values."""
+    if learner.n_drifts:
+        drifts = "1 drift" if learner.n_drifts == 1 else f"{learner.n_drifts:,} drifts"
+        show.console.print(f"detected {drifts}, and renewed stored samples")
+    clipped = learner.model.n_clipped_ if learner.model else 0
+    if clipped:
+        show.console.print(f"[yellow]{clipped:,} values were beyond the scale: clipped[/]")
+    if learner.n_missing:
+        show.console.print(f"[yellow]{learner.n_missing:,} values are missing: their means were learned[/]")
+    if learner.ignored:
+        names = show.literal(", ".join([*learner.ignored][:12]))
+        show.console.print(f"[yellow]features that the network does not have: {names}[/]")
+    return clipped
 
 
 def _learner(network: Path | None, options: Given) -> streams.StreamLearner:
@@ -181,9 +207,14 @@ def _learner(network: Path | None, options: Given) -> streams.StreamLearner:
         detector["drift"] = None if given.pop("drift") == Drift.off else Drift.errors.value
     if network is None:
         return streams.StreamLearner(**given, **detector)
-    if given.keys() - {"learning_rate"}:
-        raise ValueError("--hidden and --replay are those of the network: leave them out, or --network")
-    return streams.StreamLearner.of(classifiers.Classifier.load(network, **given), **detector)
+    if "hidden" in given:
+        raise ValueError("--hidden is that of the network: leave it out, or --network")
+    if given.get("replay"):
+        given.setdefault("replay_per_sample", streams.REPLAY_PER_SAMPLE)
+    model = classifiers.Classifier.load(network, **given)
+    if model.learner_.replay is None:
+        show.console.print("[yellow]the network stores no samples: it forgets classes that do not occur[/]")
+    return streams.StreamLearner.of(model, **detector)
 
 
 def _accuracy(score: streams.Prequential) -> str:

@@ -131,6 +131,15 @@ def watch(client: Client, progress: Callable[[int], None] = lambda done: None) -
 
 
 # -- upload --------------------------------------------------------------------------------------
+def require_new_file(file: Path, overwrite: bool) -> None:
+    """ValueError when the file of a network for the flash exists; another file keeps what a board learned."""
+    if files.is_file(file) and not overwrite:
+        raise ValueError(
+            f"{file} exists: name another file by --out; --overwrite replaces it and discards what the board "
+            "has learned and nobody saved"
+        )
+
+
 def require_replaceable(client: Client, overwrite: bool) -> None:
     """StoreError unless an upload may replace what is in the flash; ``overwrite``: weights that were learned
     and not saved, too.
@@ -180,7 +189,7 @@ class Upload:
         description, left_out = without_augmentation(description)
         job = job_of(data, description, seed=seed, samples=samples, tests=tests)
         if not holds(file, job.network, job.weights, job.about):
-            files.require_absent([file], overwrite)
+            require_new_file(file, overwrite)
         client = board()
         if client.identity.flash_blocks:
             require_replaceable(client, overwrite)

@@ -76,7 +76,7 @@ def save(out: Path, like: Path, source: Open | Path) -> SavedWeights:
                 f"{like}, not checked"
             )
     learned = {s.name: found.get(s.name, known[s.name]) for s in network.plastic}
-    networks.save(out, network, learned, about, counter, origin)
+    networks.save(out, network, learned, about, counter, origin, networks.replay(like))
     if client is not None and origin is None and out.is_file():
         try:
             record_saved(client, Compiled(network, client.config).weight_words(learned), read.counter)
@@ -149,7 +149,7 @@ def restore_to_flash(
 
     ``out``: file of the network with its unused outputs.  Returns a record of what was written.
     """
-    files.require_absent([out], overwrite)
+    standalone.require_new_file(out, overwrite)
     files.check(out)
     listener = WordRecognizer(saved.read(path))
     settings = replace(BOARD_SETTINGS, kept=kept)

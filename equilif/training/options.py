@@ -240,4 +240,5 @@ def keys_of_options(command: str) -> dict[str, str]:
     if method == "rates":
         found |= {"tokens": "loading.tokens", "bigrams": "loading.bigrams"}
         found |= dict.fromkeys(("feedback", "feed_forward"), "synapse.feedback")
+    found["lr"] = f"{method}.learning_rate"
     return {f"--{name}".replace("_", "-"): key for name, key in found.items()}

@@ -90,6 +90,24 @@ def runs(tmp_path_factory) -> Path:
 
 
 SMALL = "--layers 1 --positions 4 --features 4 --heads 2 --hidden 4 --epochs 1 --set text.steps=2"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "train t.csv --label kind --epochs 1 --out new --json new/network.npz",
+        "train t.csv --label kind --epochs 1 --out new --json new",
+        "stream t.csv --label kind --save new --out ./new",
+        "stream t.csv --label kind --out - --json -",
+    ],
+)
+def test_outputs_are_different_files(line, work, capsys):
+    before = content(work)
+    assert run(line) == 2
+    assert "two options" in capsys.readouterr().err
+    assert content(work) == before
+
+
 INDIRECT = [
     *(f"evaluate run --json {f}" for f in TABLES),
     *(f"report run --{option} {f}" for option in ("out", "json") for f in TABLES),

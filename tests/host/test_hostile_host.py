@@ -44,6 +44,7 @@ from equilif_golden.kernel import Kernel
 from equilif_golden.link.device import Device
 from equilif_golden.link.protocol import RESULT, Identity, Status, seal
 from equilif_golden.network import Network
+from equilif_golden.replay import Reservoir
 from equilif_golden.schedule import Schedule
 from equilif_sim import library
 from equilif_sim.board import Terminal
@@ -588,6 +589,16 @@ def loaded(tmp_path, monkeypatch):
 def test_save_creates_folder(loaded, tmp_path):
     assert command("save", tmp_path / "new" / "x.npz", "--like", tmp_path / "n.npz")[0] == 0
     assert networks.load(tmp_path / "new" / "x.npz")[0] == NETWORK
+
+
+def test_save_keeps_stored_samples(loaded, tmp_path):
+    """A board does not hold them: they are those of the network of --like."""
+    stored = Reservoir(4, 2)
+    stored.store(np.ones((3, NETWORK.n_inputs), np.uint8), np.zeros(3, np.int64))
+    networks.save(tmp_path / "n.npz", NETWORK, NETWORK.initial_weights(), replay=stored)
+    assert command("save", tmp_path / "x.npz", "--like", tmp_path / "n.npz")[0] == 0
+    kept = networks.replay(tmp_path / "x.npz")
+    assert kept is not None and np.array_equal(kept.x, stored.x) and kept.per_sample == 2
 
 
 def test_save_says_who_gave_the_identity(loaded, tmp_path):

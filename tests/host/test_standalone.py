@@ -189,6 +189,8 @@ def test_upload_keeps_trained_weights(device, done, table, tmp_path):
     out = ("--out", tmp_path / "new.npz")
     assert "--overwrite" in error_of("upload", *table, *NETWORK_OPTIONS, *LINE, *out)
     assert bytes(device.flash.content) == flash and not (tmp_path / "new.npz").exists()
+    (tmp_path / "old.npz").write_bytes(b"mine")  # --overwrite would discard the weights, too
+    assert "learned" in error_of("upload", *table, *NETWORK_OPTIONS, *LINE, "--out", tmp_path / "old.npz")
     run("upload", *table, *NETWORK_OPTIONS, *LINE, *out, "--overwrite")
 
 

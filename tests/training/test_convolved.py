@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from equilif import make_data
 from equilif.data import own
 from equilif.data.sets import images
 from equilif.data.sets.dataset import DataSet
@@ -38,6 +40,18 @@ from tests.data.test_own_data import nmnist, npz, shd
 )
 def test_default_kernels(image, options, patch, layers):
     assert convolved.layers(image, [ConvSpec.of(text) for text in options]) == (patch, layers)
+
+
+@pytest.mark.parametrize(
+    "shape, taken",
+    [((1, 8, 8), False), ((3, 8, 8), False), ((8, 8, 3), True), ((3, 8, 4), True), ((3, 4, 4), True)],
+)
+def test_colours_come_last(shape, taken):
+    """Images of torch have them first, and would be convolved across rows and colours."""
+    x = np.random.default_rng(0).integers(0, 256, (12, *shape))
+    data = make_data(x, np.arange(12) % 2)
+    with contextlib.nullcontext() if taken else pytest.raises(ValueError, match="colours"):
+        convolved.network(data, [ConvSpec(4)])
 
 
 @pytest.mark.parametrize("text", ["", "a", "16x3", "16:", "16:3:2:1", "-1", "16.5", "²"])

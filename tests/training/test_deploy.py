@@ -46,6 +46,7 @@ def test_save_and_evaluate(trained):
     assert printed["accuracy"] == history["epochs"][-1]["test_accuracy"] > 0.7
     output, found = output_and_json("evaluate", trained / NETWORK)
     assert "digits: " in output and found["accuracy"] > 0.7
+    assert "equilif train-rates digits" in run("init", trained, "--out", trained / "net.toml")
 
 
 def test_deployment_report(trained):

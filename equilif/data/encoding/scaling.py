@@ -43,6 +43,7 @@ MIN_DEVIATION = 1e-9  #: deviation of a mean, as a part of the largest value, th
 FULL = 2.0  #: and those that fill the inputs of a span of a series
 LEVEL_BITS = 28  #: of values, means and deviations of a running scale, whose values have VALUE_BITS
 MAX_EXPONENT = 30  #: of a column of a running scale
+SMALLEST = 2.0 ** (10 - MAX_EXPONENT)  #: largest value of a column that keeps ten bits
 #: 8-bit values whose largest training value is below this use too little of the inputs, and are scaled
 ENOUGH = 128
 MANY = 20  #: samples from which on a range is judged
@@ -106,6 +107,20 @@ class Running:
         """The scale before the first sample."""
         zeros = (0,) * width
         return cls(samples=0, exponent=(MAX_EXPONENT,) * width, mean=zeros, deviation=zeros)
+
+    @staticmethod
+    def note(x: Reals, names: tuple[str, ...]) -> str:
+        """A note on the first column of samples (n, width) whose values are too small for the exponents;
+        empty where there is none.
+        """
+        top = np.abs(x).max(axis=0)
+        small = np.flatnonzero((top > 0) & (top < SMALLEST))
+        if not len(small):
+            return ""
+        return (
+            f"the largest value of {name_of(names, int(small[0]))} is {top[small[0]]:g}, and a running scale "
+            f"loses digits below {SMALLEST:.0e}: write it in a smaller unit"
+        )
 
     @classmethod
     def of(cls, x: Reals) -> Running:

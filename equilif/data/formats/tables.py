@@ -44,9 +44,7 @@ class Csv:
     def read(self, path: Path, columns: Columns) -> Content:
         rows = rows_of(path)
         header = next(rows, (0, []))[1]
-        _check_header(path, header)
-        _check_names(path, header, columns.label)
-        column = _column(path, header, columns.label, "--label", "the classes")
+        column = label_column(path, header, columns.label)
         if columns.text is not None:
             text_column = _column(path, header, columns.text, "data.text", "the texts", column)
         names = tuple(name for k, name in enumerate(header) if k != column)
@@ -101,6 +99,13 @@ def rows_of(path: Path) -> Iterator[tuple[int, list[str]]]:
                 f"after line {reader.line_num}: {e}; a cell that begins with a quotation mark ends with one, "
                 "and within it each is written twice"
             ) from e
+
+
+def label_column(path: Path, header: list[str], label: str | None) -> int:
+    """Find the column of the classes; ValueError when the first line is no header, or has no such column."""
+    _check_header(path, header)
+    _check_names(path, header, label)
+    return _column(path, header, label, "--label", "the classes")
 
 
 def _check_header(path: Path, header: list[str]) -> None:

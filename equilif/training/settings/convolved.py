@@ -23,6 +23,7 @@ from equilif_golden.blocks.geometry import positions
 from equilif_golden.fixed import check_int
 from equilif_golden.network import MAX_NEURONS, Network
 
+MAX_COLOURS = 4  #: of a square image, with transparency
 FOLDED = 16  #: sides of this length and more are folded, when they are even
 FIRST = 3  #: kernel of the first of several convolutions
 POOLING = range(6, 2, -1)  #: kernels that pool
@@ -97,10 +98,16 @@ def require_images(name: Name) -> None:
 def network(data: DataSet, specs: Sequence[ConvSpec], hidden: Sequence[int] = (), **options: Any) -> Network:
     """Convolutions, hidden populations and the output; ``options`` of Network.conv.
 
-    ValueError for data that are no images.
+    ValueError for data that are no images, and for images whose colours come first, as those of torch.
     """
     if data.image is None:
         raise ValueError(f"conv: is for images, {data.name} holds none: leave it out")
+    height, width, *colours = data.image
+    if height in (1, 3) and colours == [width] and width > MAX_COLOURS and not data.channels_first:
+        raise ValueError(
+            f"{data.name} has images of {height} rows, {width} columns and {width} colours: give them as "
+            "(samples, height, width, colours), x.transpose(0, 2, 3, 1) of torch's"
+        )
     patch, made = layers(data.image, specs)
     if data.channels_first:
         options["channels_first"] = True
