@@ -157,10 +157,11 @@ def stream(
         failure = e
     print_notes(sorted({str(note.message) for note in notes}))
     clipped = _summary(learner)
-    if target is not None and (failure is None or learner.model is not None):
+    keeps = failure is None or learner.model is not None  # wrong options fail before anything is learned
+    if target is not None and keeps:
         learner.save(target)
         show.console.print(f"wrote {show.literal(target)}")
-    if out is not None and not at_once:
+    if out is not None and not at_once and keeps:
         files.write(out, "".join(answers).encode())
         show.console.print(f"wrote {show.literal(out)}")
     if failure is not None:
