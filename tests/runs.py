@@ -15,7 +15,7 @@ class Interrupted(Exception):
 
 
 def stop_after(samples: int) -> Callable[[Any], None]:
-    """Progress function that interrupts an epoch after so many samples."""
+    """Progress function that interrupts an epoch after this number of samples."""
 
     def progress(state: Any) -> None:
         if state.samples >= samples:

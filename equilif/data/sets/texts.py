@@ -120,9 +120,9 @@ def _text_set(name: Name, tokens: int) -> Callable[[Callable[..., _Found]], Call
     """Decorator that makes the loader of a set of texts from a function that finds them below a folder.
 
     Options of the loader, in addition to those of the function: ``max_tokens``, by default ``tokens``: the
-    first ones of a text, or with ``last`` the last.  ``bigrams``: so many of the most frequent pairs of
-    neighbours in training texts are tokens too; their vectors are zeros, the mean of all, for a table that
-    learns.  The others are those of :meth:`equilif.data.base.words.WordVectors.load`.
+    first ones of a text, or with ``last`` the last.  ``bigrams``: number of pairs of neighbours, the most
+    frequent of the training texts, that are tokens too; their vectors are zeros, the mean of all, for a table
+    that learns.  The others are those of :meth:`equilif.data.base.words.WordVectors.load`.
     """
 
     def decorated(find_texts: Callable[..., _Found]) -> Callable[..., Sequences]:

@@ -411,8 +411,8 @@ class _HostStates:
         self.divides_word: Value | None = None
         if word_weights(self.config) > 1:
             assert word_weights(self.config) == 2
-            # registered, of the address a cycle ago: valid for the first element of a WRITE from its second
-            # cycle on, and at once for the element after an even one
+            # The comparison is registered, so it is that of the address a cycle ago.  BEGIN waits this cycle.
+            # An odd address at the end of a WRITE follows an even one in the same memory.
             external = Signal()
             m.d.sync += external.eq(self.address >= self.config.n_weights)
             self.divides_word = self.write & (self.region == Region.WEIGHT) & external & self.address[0]
