@@ -17,6 +17,7 @@ from tests.cli import run
 def terminal(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
     """Bytes written to a terminal."""
     screen = io.StringIO()
+    monkeypatch.setenv("TERM", "xterm")  # a dumb one shows no bar
     monkeypatch.setattr(
         show, "console", show.Screen(file=screen, force_terminal=True, width=120, highlight=False)
     )
