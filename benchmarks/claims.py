@@ -121,7 +121,7 @@ CLAIMS = (
         "digits",
         "accuracy on digits, 64-64-10",
         "equilif train digits --seed 0",
-        shows=r"test accuracy [\d.]+%",
+        shows=r"test accuracy [\d.]+% after \d+ epochs",
     ),
     Claim(
         "digits-rtl",
