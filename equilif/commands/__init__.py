@@ -349,8 +349,9 @@ def _outputs(given: Mapping[str, Any], uses: Mapping[str, FileUse], overwrite: b
 def _require_distinct(outputs: Sequence[Path]) -> None:
     """ValueError when two outputs are one file, or one is a file of the run in another."""
     kept = [p for p in outputs if _is_standard_output(p) or p.is_file() or not p.exists()]
-    places = [Path("-") if _is_standard_output(p) else p.resolve() for p in kept]
-    runs = {p.resolve() / name for p in outputs for name in RUN}
+    # `Path.resolve` fails in a loop of links
+    places = ["-" if _is_standard_output(p) else os.path.realpath(p) for p in kept]
+    runs = {os.path.realpath(p / name) for p in outputs for name in RUN}
     for k, place in enumerate(places):
         if place in places[:k] or place in runs:
             raise ValueError(f"{kept[k]} is written by two options: name another file for one of them")

@@ -108,6 +108,12 @@ def test_outputs_are_different_files(line, work, capsys):
     assert content(work) == before
 
 
+def test_output_in_a_loop_of_links(work, capsys):
+    Path("loop").symlink_to("loop")
+    assert run("init digits --out loop/x") == 2
+    assert "loop/x" in capsys.readouterr().err
+
+
 INDIRECT = [
     *(f"evaluate run --json {f}" for f in TABLES),
     *(f"report run --{option} {f}" for option in ("out", "json") for f in TABLES),
