@@ -138,6 +138,30 @@ EXPLAINED = {
     ("sdram", "sdram.py", "interval = Signal(range(t.interval))", "cnot1 D[8] by 2"): (
         "the interval counter takes other values, but as many between two refreshes"
     ),
+    (
+        "checker",
+        "engine/checker.py",
+        'left = Signal(WIDTHS["n_src"])  # source groups whose tiles are left to add',
+        "const0 D[6]",
+    ): ("64 source groups are outside of the memories, and were refused before"),
+    (
+        "checker",
+        "engine/checker.py",
+        "span.add(src, Mux(among(op, *walked), third.n_dst, third.n_src), self._size(op, sources))",
+        "const0 B[10]",
+    ): ("as many destination groups are outside of the memories, and were refused before"),
+    ("sdram", "sdram.py", "interval = Signal(range(t.interval))", "cnot1 D[4] by 5"): (
+        "the interval counter takes other values, but as many between two refreshes"
+    ),
+    ("sdram", "sdram.py", "self.space.eq(used < self.queue - 2),", "inv B[3]"): (
+        "a READ waits while 6 words in place of 14 are queued; the words are the same"
+    ),
+    ("tokens", "front_end/tokens.py", "with m.If(wait == PRODUCT_CYCLES):", "inv A[0]"): (
+        "an element comes a cycle later, with the same value"
+    ),
+    ("tokens", "front_end/tokens.py", "m.d.sync += [wait.eq(wait + 1), lower.eq(rounded)]", "inv A[1]"): (
+        "the counter takes other values, but as many"
+    ),
 }
 
 

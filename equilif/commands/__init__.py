@@ -17,8 +17,9 @@ import inspect
 import os
 import stat
 import sys
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from enum import StrEnum
 from importlib import import_module
 from pathlib import Path
@@ -114,6 +115,7 @@ class Commands(TyperGroup):
         return list(self.commands)
 
     def main(self, *args: Any, **options: Any) -> NoReturn:
+        warnings.filterwarnings("ignore", ".*joblib will operate in serial mode")  # as it always does here
         try:
             code = super().main(*args, **{**options, "prog_name": "equilif", "standalone_mode": False})
         except Unusable as e:
@@ -342,8 +344,23 @@ def _outputs(given: Mapping[str, Any], uses: Mapping[str, FileUse], overwrite: b
             if there and not (use.standard and _is_standard_output(there[0])):
                 files.require_absent(there, overwrite)
     _require_distinct(outputs)
+    missing = {folder for p in outputs for folder in (p, *p.parents) if not os.path.lexists(folder)}
     with files.protected(inputs):
-        yield
+        try:
+            yield
+        except BaseException:  # nothing is left of what was made for outputs that could not be written
+            for folder in sorted(missing, key=lambda p: len(p.parts), reverse=True):
+                with suppress(OSError):
+                    folder.rmdir()
+            raise
+
+
+def _require_folder() -> None:
+    """ValueError when the current folder has been removed: some libraries end the program there."""
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        raise ValueError("the current folder has been removed: change to another one") from None
 
 
 def _require_distinct(outputs: Sequence[Path]) -> None:
@@ -413,6 +430,7 @@ def _refusals() -> Iterator[None]:
     tools = (results.ToolFailed, verilator.MissingVerilator)
     refused = (ValueError, OSError, MissingExtra, *tools, MemoryError, RecursionError)
     try:
+        _require_folder()
         yield
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None

@@ -1,7 +1,7 @@
 """Bench for equilif_hdl.engine.walk.Walker.
 
-State space: every walk and scan instruction, 1 to 9 destination groups, rows and columns, all gains; with
-``convolution`` random geometries, in which LEARN waits.
+State space: every walk and scan instruction, 1 to 9 destination groups, 1 to 9 source groups or all of them,
+rows and columns, all gains; with ``convolution`` random geometries, in which LEARN waits.
 Stall space: events come back to back or with gaps, the lanes stall half of the time or never.  Without
 stalls the cycles are counted.
 """
@@ -192,7 +192,7 @@ def random_case(config: EngineConfig, op: Op) -> tuple[Instruction, list[dict[st
         operand=random.randint(-(1 << 15), (1 << 15) - 1),
         gain=random.randint(0, GAIN_MAX),
         src=random.randrange(config.value_groups),
-        n_src=random.randint(1, 9),
+        n_src=random.choice((*range(1, 10), config.value_groups)),
         n_dst=n,
         dst=random.randint(0, config.value_groups - n),
     )
