@@ -532,7 +532,7 @@ def main(
     count: Annotated[int, "mutants per target"] = 60,
     chunk: Annotated[int, "mutants per design"] = 200,
     seed: int = 1,
-    equivalence: Annotated[bool, "prove survivors equivalent"] = False,
+    equivalence: Annotated[bool, "no further mutants: prove survivors equivalent"] = False,
     seconds: Annotated[int, "time limit of a proof in seconds"] = 10,
     in_engine: Annotated[bool, "run survivors in a complete engine"] = False,
     survivors: Annotated[bool, "run survivors again"] = False,
