@@ -109,8 +109,10 @@ class ReservoirBench:
         return int(self.dut.address.value) if kept else None
 
 
-def some_label() -> int:
-    return random.choice((0, 0, 0, 0, 0, 1, 1, 2, 130, random.randrange(LABELS)))
+def some_labels() -> tuple[int, ...]:
+    """Labels to choose from: of a large class, and of smaller ones."""
+    a, b, *others = random.sample(range(LABELS), 5)
+    return (*5 * [a], *2 * [b], *others)
 
 
 @cocotb.test(timeout_time=60, timeout_unit="ms")
@@ -125,12 +127,13 @@ async def places(dut: Any) -> None:
     for room, n in rooms:
         for seed in (*SEEDS, random.getrandbits(32))[: 1 if room > 2 else None]:
             model = await bench.power_up(seed, room)
+            labels = some_labels()
             for place in model.places:
                 is_full = seed != SEEDS[1] or random.random() < 0.8
                 command = Command.WRITE if is_full else random.choice((Command.RUN, ERASED))
-                model.places[place] = bytes([command, some_label()])
+                model.places[place] = bytes([command, random.choice(labels)])
             for _ in range(n):
-                label = some_label()
+                label = random.choice(labels)
                 want = model.choose(label)
                 found = await bench.word(label)
                 assert found == want, (room, label)
