@@ -162,6 +162,30 @@ EXPLAINED = {
     ("tokens", "front_end/tokens.py", "m.d.sync += [wait.eq(wait + 1), lower.eq(rounded)]", "inv A[1]"): (
         "the counter takes other values, but as many"
     ),
+    ("reservoir", "link/reservoir.py", "self.step.eq(self.step + 1),", "cnot1 Y[3] by 4"): (
+        "the counter takes other values, but as many"
+    ),
+    (
+        "reservoir",
+        "link/reservoir.py",
+        "total = self.chosen + Mux(self.bits[0], self.choices, 0)",
+        "const0 Y[13]",
+    ): ("differs from 8,192 words on that were not kept: 12 million cycles of a bench"),
+    ("reservoir", "link/reservoir.py", "with m.If(self.chosen == 0):", "const0 A[13]"): (
+        "differs from 8,192 words on that were not kept: 12 million cycles of a bench"
+    ),
+    ("reservoir", "link/reservoir.py", "self.largest = Signal(LABEL_BITS)", "cnot0 D[7] by 3"): (
+        "the bit is inverted twice for each class, and twice after the last one"
+    ),
+    ("reservoir", "link/flash.py", '"address": Out(ADDRESS_BITS),', "cnot1 Y[10] by 6"): (
+        "a place begins at a multiple of a sector: the bits below are 0"
+    ),
+    ("reservoir", "link/flash.py", '"address": Out(ADDRESS_BITS),', "const0 Y[2]"): (
+        "a place begins at a multiple of a sector: the bits below are 0"
+    ),
+    ("reservoir", "link/flash.py", '"address": Out(ADDRESS_BITS),', "const0 Y[8]"): (
+        "a place begins at a multiple of a sector: the bits below are 0"
+    ),
 }
 
 

@@ -1,4 +1,7 @@
-"""Bench of an engine with mutants: random programs, transfers of an embedding table, and single elements."""
+"""Bench of an engine with mutants: random programs, transfers of an embedding table, and single elements.
+
+Every third program uses as many groups as the memories have.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,7 @@ from equilif_sim.forked import PASSED, copies
 from equilif_sim.mutate import INPUT
 from equilif_sim.sdram_chip import WORDS
 from equilif_sim.tables import compare_transfers, random_tokens
-from equilif_sim.tools.programs import random_program, random_values, random_weights
+from equilif_sim.tools.programs import SHORT, random_program, random_values, random_weights
 from equilif_sim.verilated import VerilatedEngine, library
 
 PROGRAMS = 300  #: random programs of an engine
@@ -57,7 +60,8 @@ def cases(config: EngineConfig, n: int, seed: int) -> list[ExpectedCase]:
     given = _long_programs(config)
     tables = config.external is not None and config.external.tables
     for k in range(n):
-        program = given[k] if k < len(given) else random_program(rng, config)
+        groups = SHORT if k % 3 else config.value_groups
+        program = given[k] if k < len(given) else random_program(rng, config, groups=groups)
         learn = k < len(given) or bool(rng.integers(2))
         weights = None
         if k % 4 == 0:
