@@ -151,7 +151,7 @@ ULX3S_25F = Board(
     state_ram="distributed",
     after_read=ULX3S_85F.after_read,
     front_end=FRONT_END,
-    seed=3,
+    seed=2,
     leds=ULX3S_85F.leds,
     loader=ULX3S_85F.loader,
 )
