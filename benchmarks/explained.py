@@ -186,6 +186,27 @@ EXPLAINED = {
     ("reservoir", "link/flash.py", '"address": Out(ADDRESS_BITS),', "const0 Y[8]"): (
         "a place begins at a multiple of a sector: the bits below are 0"
     ),
+    (
+        "segmentation",
+        "front_end/segmentation.py",
+        "with m.If(self.verdict != Verdict.SAMPLE):",
+        "const0 A[1]",
+    ): ("the verdict is SAMPLE, LONG or STUCK here, and the other bits tell SAMPLE"),
+    (
+        "segmentation",
+        "front_end/segmentation.py",
+        "m.d.sync += [run.eq(Mux(quiet, run + 1, 0)), length.eq(length + 1)]",
+        "cnot1 Y[5] by 8",
+    ): ("a word has fewer than 256 frames"),
+    (
+        "segmentation",
+        "front_end/segmentation.py",
+        "with m.If(loud & (run == START - 1)):",
+        "cnot1 A[4] by 3",
+    ): ("`run` is below START here"),
+    ("segmentation", "front_end/segmentation.py", "with m.Elif((count << 3) > frames):", "const0 A[1]"): (
+        "a multiple of 8"
+    ),
 }
 
 

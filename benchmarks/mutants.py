@@ -238,7 +238,7 @@ TARGETS: dict[str, Target] = {
     "host": _host(ODD),
     "bus": _bus(),
     "filter bank": Target(lambda: FilterBank(**SHORT), "front_end.filter_bank", SHORT),
-    "segmentation": Target(Segmentation, "front_end.segmentation", {"scenes": 36}),
+    "segmentation": Target(Segmentation, "front_end.segmentation", {"scenes": 320}),
     "adc": Target(lambda: AdcReader(8_000_000, 1_000_000, **READINGS), "front_end.adc", READINGS),
     "channels": Target(lambda: Channels(**WINDOWS), "front_end.channels", WINDOWS),
     "tokens": Target(Tokens, "front_end.tokens", {}),

@@ -41,7 +41,7 @@ RELATIVE = {-1: (OFF, -1), -2: (OFF, 0), -3: (ON, -1), -4: (ON, 0)}
 
 
 def spoken(rng: np.random.Generator) -> tuple[Any, Any]:
-    """Levels and clipped flags of a word, between pauses."""
+    """Levels and clipped flags of a word, between pauses, sometimes after silence."""
     n = int(rng.choice([2, 3, SHORTEST - 1, SHORTEST, SHORTEST + 1, 16, int(rng.integers(9, 60))]))
     peak = int(rng.integers(LOWEST + TRIM, 256))
     body = rng.integers(peak - TRIM, peak + 1, n)
@@ -52,10 +52,12 @@ def spoken(rng: np.random.Generator) -> tuple[Any, Any]:
     pauses = [
         np.full(n, -1) for n in (rng.choice([0, 0, 1, PRE, PRE + 2]), rng.choice([HANG - 1, HANG, HANG, 5]))
     ]
-    levels = np.concatenate([pauses[0], ends[0], body, ends[1], pauses[1]])
+    silence = np.full(rng.choice([0, 0, 120]), rng.integers(LOWEST))  # the floor falls
+    before = [silence, pauses[0], ends[0]]
+    levels = np.concatenate([*before, body, ends[1], pauses[1]])
     clipped = np.zeros(len(levels), bool)
     overloads = min(n, int(rng.choice([0, n // 8, n // 8 + 1, n // 2])))
-    first = len(pauses[0]) + len(ends[0])
+    first = sum(map(len, before))
     clipped[first + rng.choice(n, overloads, replace=False)] = True
     return levels, clipped
 
@@ -93,7 +95,8 @@ async def words(dut: Any) -> None:
     await reset(dut, "i_valid", "band", "code", "frame", "clipped", "stuck", "read", "index")
     scenes = [scene(rng, k % 16) for k in range(bench_config()["scenes"])]
     levels, clipped, stuck = map(np.concatenate, zip(*scenes, strict=True))
-    codes = rng.integers(0, 60, (len(levels), BYTES))
+    below = rng.integers(0, rng.choice([16, 256], (len(levels), 1)), (len(levels), BYTES))
+    codes = np.zeros_like(below)
     golden = Segmentation()
     ring = np.zeros((RING, BYTES), int)
     seen = set()
@@ -102,7 +105,7 @@ async def words(dut: Any) -> None:
         if level < 0:
             threshold, offset = RELATIVE[level]
             level = min(255, max((golden.floor >> FLOOR_FRACTION) + threshold, LOWEST) + offset)
-        codes[n] = np.minimum(codes[n], level)
+        codes[n] = np.maximum(level - below[n], 0)
         codes[n, rng.integers(BYTES)] = level
         for band in rng.permutation(BYTES):
             drive(dut, i_valid=1, band=int(band), code=int(codes[n, band]))
