@@ -170,9 +170,9 @@ EXPLAINED = {
         "link/reservoir.py",
         "total = self.chosen + Mux(self.bits[0], self.choices, 0)",
         "const0 Y[13]",
-    ): ("differs from 8,192 words on that were not kept: 12 million cycles of a bench"),
+    ): ("differs after 8,192 words that were not kept, too many for a bench"),
     ("reservoir", "link/reservoir.py", "with m.If(self.chosen == 0):", "const0 A[13]"): (
-        "differs from 8,192 words on that were not kept: 12 million cycles of a bench"
+        "differs after 8,192 words that were not kept, too many for a bench"
     ),
     ("reservoir", "link/reservoir.py", "self.largest = Signal(LABEL_BITS)", "cnot0 D[7] by 3"): (
         "the bit is inverted twice for each class, and twice after the last one"

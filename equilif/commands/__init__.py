@@ -115,7 +115,7 @@ class Commands(TyperGroup):
         return list(self.commands)
 
     def main(self, *args: Any, **options: Any) -> NoReturn:
-        warnings.filterwarnings("ignore", ".*joblib will operate in serial mode")  # as it always does here
+        warnings.filterwarnings("ignore", ".*joblib will operate in serial mode")  # its use here is serial
         try:
             code = super().main(*args, **{**options, "prog_name": "equilif", "standalone_mode": False})
         except Unusable as e:
@@ -348,7 +348,7 @@ def _outputs(given: Mapping[str, Any], uses: Mapping[str, FileUse], overwrite: b
     with files.protected(inputs):
         try:
             yield
-        except BaseException:  # nothing is left of what was made for outputs that could not be written
+        except BaseException:  # folders that were made, but nothing could be written into them
             for folder in sorted(missing, key=lambda p: len(p.parts), reverse=True):
                 with suppress(OSError):
                     folder.rmdir()

@@ -746,6 +746,15 @@ def test_output_on_bad_terminal(environment, folder, monkeypatch):
     check_environment(environment, f"evaluate {folder}/net.npz", b"of 360 test samples", folder)
 
 
+@pytest.mark.parametrize(
+    ("environment", "command"),
+    [("a folder that is gone", "gradient"), ("no file may be larger than nothing", "inspect")],
+)
+def test_command_in_bad_environment(environment, command, folder, monkeypatch):
+    monkeypatch.undo()
+    check_environment(environment, " ".join(words(command, BASES[command])), b"", folder)
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("command", [c for c in BASES if c not in PARTIAL | HIDDEN])
 def test_every_command_in_bad_environment(command, folder, template, monkeypatch):
