@@ -14,10 +14,10 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import cocotb
-from amaranth import Cat, ClockDomain, ClockSignal, Module, Mux, Signal
+from amaranth import Cat, ClockDomain, ClockSignal, Module, Mux, ResetSignal, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 from cocotb.clock import Clock
@@ -78,10 +78,27 @@ RGMII = wiring.Signature(
 )
 
 
-def double_rate(m: Module, rgmii: RgmiiPins, pins: Pins) -> None:
-    """Double-data-rate registers, a model of the cells IDDRX1F and ODDRX1F of an ECP5."""
+class PhyPorts(Protocol):
+    """Ports of a design on the side of the PHY."""
+
+    rgmii: RgmiiPins
+    eth_clk: Signal
+    eth_rst: Signal
+
+
+PHY_PORTS = {"rgmii": Out(RGMII), "eth_clk": In(1), "eth_rst": In(1)}
+
+
+def double_rate(m: Module, phy: PhyPorts, pins: Pins) -> None:
+    """Double-data-rate registers, a model of the cells IDDRX1F and ODDRX1F of an ECP5, and their clocks."""
+    m.domains.eth = ClockDomain("eth")
     m.domains.fall = ClockDomain("fall", clk_edge="neg", reset_less=True)
-    m.d.comb += ClockSignal("fall").eq(ClockSignal("eth"))
+    m.d.comb += [
+        ClockSignal("eth").eq(phy.eth_clk),
+        ResetSignal("eth").eq(phy.eth_rst),
+        ClockSignal("fall").eq(phy.eth_clk),
+    ]
+    rgmii = phy.rgmii
     low = Signal(5)
     high = Signal(5)
     line = Cat(rgmii.rx_data, rgmii.rx_control)
@@ -102,19 +119,19 @@ class Rgmii(wiring.Component):
     """equilif_hdl.link.udp.UdpLine with pins of RGMII."""
 
     rgmii: RgmiiPins
+    eth_clk: Signal
+    eth_rst: Signal
     i: Stream[Signal]
     o: Stream[Received]
 
     def __init__(self, transport: Udp) -> None:
         self.transport = transport
-        super().__init__(
-            {"rgmii": Out(RGMII), "i": In(stream.Signature(8)), "o": Out(stream.Signature(RECEIVED))}
-        )
+        super().__init__({**PHY_PORTS, "i": In(stream.Signature(8)), "o": Out(stream.Signature(RECEIVED))})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         m.submodules.line = line = self.transport.line()
-        double_rate(m, self.rgmii, line.pins)
+        double_rate(m, self, line.pins)
         connect(m, flipped(self.i), line.i)
         connect(m, line.o, flipped(self.o))
         return m
@@ -124,16 +141,18 @@ class RgmiiTop(wiring.Component):
     """A complete design with pins of RGMII."""
 
     rgmii: RgmiiPins
+    eth_clk: Signal
+    eth_rst: Signal
 
     def __init__(self, top: Top) -> None:
         self.top = top
-        super().__init__({"rgmii": Out(RGMII)})
+        super().__init__(PHY_PORTS)
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         m.submodules.top = self.top
         pins: Any = self.top.pins
-        double_rate(m, self.rgmii, pins)
+        double_rate(m, self, pins)
         return m
 
 
