@@ -11,7 +11,7 @@ from io import TextIOWrapper
 from types import FrameType
 from typing import TextIO
 
-from equilif.interrupts import interrupted
+from equilif.interrupts import interrupted, pressed
 from equilif_golden.extras import MissingExtra
 
 #: what is printed where a terminal has no such character
@@ -61,6 +61,7 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
             _send_again()
             return
         frame = frame.f_back
+    pressed.set()
     raise KeyboardInterrupt
 
 

@@ -1,8 +1,19 @@
-"""Errors that an interruption by the user leads to."""
+"""Interruptions by the user: errors that they lead to, and those that a library drops."""
 
 from __future__ import annotations
+
+import threading
+
+#: set by the handler of the signal
+pressed = threading.Event()
 
 
 def interrupted(error: BaseException | None) -> bool:
     """Whether the user interrupted, also where a library or Python wraps the exception in its own."""
     return error is not None and (isinstance(error, KeyboardInterrupt) or interrupted(error.__context__))
+
+
+def check() -> None:
+    """Raise an interruption of the start-up again: libraries that clear errors of their own clear it too."""
+    if pressed.is_set():
+        raise KeyboardInterrupt

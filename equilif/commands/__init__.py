@@ -30,10 +30,10 @@ from typer.core import TyperGroup
 from typer.main import get_command_from_info
 from typer.models import CommandInfo
 
+from equilif import interrupts
 from equilif.commands.options import INPUT, STREAM, FileUse, Given, OptionGroup, expanded, file_uses
 from equilif.data import FORMATS, Name
 from equilif.host.buses import BUSES
-from equilif.interrupts import interrupted
 from equilif.show import console as show
 from equilif.training.names import NETWORK, RUN
 from equilif.training.storage.pretrained import model_path
@@ -430,6 +430,7 @@ def _refusals() -> Iterator[None]:
     tools = (results.ToolFailed, verilator.MissingVerilator)
     refused = (ValueError, OSError, MissingExtra, *tools, MemoryError, RecursionError)
     try:
+        interrupts.check()
         _require_folder()
         yield
     except KeyboardInterrupt:
@@ -441,7 +442,7 @@ def _refusals() -> Iterator[None]:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is left of the output goes nowhere
         raise typer.Exit(BROKEN_PIPE) from None
     except refused as e:
-        if isinstance(e, ValueError) and interrupted(e):
+        if isinstance(e, ValueError) and interrupts.interrupted(e):
             raise typer.Exit(INTERRUPTED) from None
         show.fail(reason(e))
         raise typer.Exit(BAD_INPUT) from None

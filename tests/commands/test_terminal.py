@@ -232,6 +232,29 @@ def test_interrupt_during_class_creation():
     assert python(code, status=130).stderr == "error: interrupted\n"
 
 
+def test_interrupt_that_a_library_clears():
+    code = """
+import os, signal, sys
+from equilif import __main__ as program
+
+command = program._command
+
+def cleared():
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+        sum(range(1000))
+    except BaseException:
+        pass
+    return command()
+
+program._command = cleared
+sys.argv = ["equilif", "boards"]
+program.main()
+"""
+    done = python(code, status=130)
+    assert (done.stdout, done.stderr) == ("", "error: interrupted\n")
+
+
 @pytest.mark.sampled(3)
 @pytest.mark.parametrize("after", [0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.8])
 def test_interrupt_at_any_time(after, tmp_path):
