@@ -61,7 +61,7 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
             _send_again()
             return
         frame = frame.f_back
-    pressed.set()
+    pressed.append(number)
     raise KeyboardInterrupt
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import threading
-
-#: set by the handler of the signal
-pressed = threading.Event()
+#: numbers of the signals that became exceptions; a list, since a lock in a handler may wait for itself
+pressed: list[int] = []
 
 
 def interrupted(error: BaseException | None) -> bool:
@@ -15,5 +13,5 @@ def interrupted(error: BaseException | None) -> bool:
 
 def check() -> None:
     """Raise an interruption of the start-up again: libraries that clear errors of their own clear it too."""
-    if pressed.is_set():
+    if pressed:
         raise KeyboardInterrupt
