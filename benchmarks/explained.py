@@ -207,6 +207,63 @@ EXPLAINED = {
     ("segmentation", "front_end/segmentation.py", "with m.Elif((count << 3) > frames):", "const0 A[1]"): (
         "a multiple of 8"
     ),
+    (
+        "engine P4",
+        "engine/lanes.py",
+        'instruction = signal_of(INSTRUCTION, name="constants", reset_less=True)',
+        "const1 D[29]",
+    ): ("a bit of the count, which no lane uses"),
+    (
+        "engine P8",
+        "engine/lanes.py",
+        'instruction = signal_of(INSTRUCTION, name="constants", reset_less=True)',
+        "inv D[19]",
+    ): ("a bit of the first source group, which no lane uses"),
+    (
+        "engine P16",
+        "engine/lanes.py",
+        'instruction = signal_of(INSTRUCTION, name="constants", reset_less=True)',
+        "const0 D[19]",
+    ): ("a bit of the first source group, which no lane uses"),
+    (
+        "engine P4-SPRAM",
+        "engine/geometry.py",
+        "out.groups_per_position.eq(Mux(convolved, Mux(column, post, pre), ins.n_src)),",
+        "const0 B[4]",
+    ): ("a position of 16 groups is all there are, so no other one follows"),
+    (
+        "engine P4-SPRAM-without-attention",
+        "engine/sequencer.py",
+        "running = Signal()  # the program is read",
+        "const1 A[0]",
+    ): ("also reads program memory before the start and after HALT, and uses none of those words"),
+    (
+        "engine P4-SPRAM-without-attention",
+        "engine/control.py",
+        "minus = Signal.like(first.um, reset_less=True)",
+        "cnot1 D[5] by 8",
+    ): ("held for two cycles, of which the product uses the second: by then inverted twice"),
+    (
+        "engine P4-without-attention",
+        "engine/isa.py",
+        "return ins.op.matches(int(Op.GATHER), *([int(Op.DRIVE)] if config.attention else [])) & has_mode(",
+        "const1 A[0]",
+    ): ("without attention DRIVE and LEARN have no modes, and ARGMAX uses no tile"),
+    (
+        "engine P4-without-attention",
+        "engine/stages.py",
+        'line[stage] = Signal(line[0].shape(), name=f"{name}_{stage}", reset_less=True)',
+        "inv D[3]",
+    ): ("a bit above the groups of neurons, and no value is written as late"),
+    (
+        "engine P4-wide",
+        "engine/scan.py",
+        "next_place = Signal.like(following.place)  # place of the next group",
+        "const0 D[37]",
+    ): ("32 columns of targets are more than the groups of this engine"),
+    ("engine P16", "engine/stages.py", "with m.If(low_product.op == Op.LEARN):", "const0 A[0]"): (
+        "the other operation with these bits, ARGMAX, has no commands"
+    ),
 }
 
 
