@@ -264,6 +264,54 @@ EXPLAINED = {
     ("engine P16", "engine/stages.py", "with m.If(low_product.op == Op.LEARN):", "const0 A[0]"): (
         "the other operation with these bits, ARGMAX, has no commands"
     ),
+    (
+        "filter bank",
+        "front_end/log2.py",
+        "empty = ~bits[max(0, width - (1 << k)) :].any()",
+        "cnot0 A[22] by 29",
+    ): ("differs for sums of 2^23 and 2^23 + 1 alone, too rare for a bench"),
+    (
+        "udp",
+        "link/udp.py",
+        "m.d.sync += used.eq(self.used | r.has_peer << r.peer | r.busy << r.slot)",
+        "cnot0 Y[0] by 2",
+    ): (
+        "slot 0 is the last choice in place of the first; differs only if a request begins in the cycle in "
+        "which an answer ends, and its own answer waits"
+    ),
+    (
+        "udp",
+        "link/udp.py",
+        "m.d.comb += [self.used.eq(busy << slot), r.done.eq(done & responding), sent.eq(done & ~responding)]",
+        "cnot1 B[0] by 1",
+    ): (
+        "slots 2 and 3 are exchanged; the slot of a reply is read with its header, and the one frame that "
+        "may begin before, after a new sender, takes slot 0 or 1"
+    ),
+    (
+        "control",
+        "engine/stages.py",
+        "first = self.op_valid_now(-self.timing.lead, *ops) & condition",
+        "inv B[0]",
+    ): (
+        "differs in the cycle after the only command of a STEP; the first event of the next instruction "
+        "comes later"
+    ),
+    ("self-attention", "engine/engine.py", "n = Signal.like(ins.n_dst)", "cnot1 Y[5] by 2"): (
+        "a bit above the groups of this engine"
+    ),
+    ("self-attention, single port", "engine/engine.py", "n = Signal.like(ins.n_dst)", "const0 Y[6]"): (
+        "a bit above the groups of this engine"
+    ),
+    (
+        "self-attention, single port",
+        "engine/engine.py",
+        "n.eq(Mux(row < left, row, left)),",
+        "inv B[10]",
+    ): (
+        "a bit above the groups of this engine, apart from the pause after a row of one group, which is read "
+        "again only when the lanes are empty"
+    ),
 }
 
 
