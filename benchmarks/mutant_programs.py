@@ -1,20 +1,24 @@
-"""Bench of an engine with mutants: random programs, transfers of an embedding table, and single elements.
+"""Bench of an engine with mutants: given and random programs, transfers of an embedding table, and single
+elements.
 
-Every third program uses as many groups as the memories have.
+Every third random program uses as many groups as the memories have.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from itertools import cycle, islice
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from equilif_golden.blocks.plasticity import DITHER_MASK, DITHER_UPDATE, SHIFTS
+from equilif_golden.blocks.plasticity import DITHER_MASK, DITHER_UPDATE, GAIN_MAX, SHIFTS
 from equilif_golden.engine.config import EngineConfig
-from equilif_golden.engine.isa import Groups, Instruction, Op
+from equilif_golden.engine.geometry import Geometry
+from equilif_golden.engine.isa import SCAN, WALK, Groups, Instruction, Op, announced
+from equilif_golden.engine.isa import WORDS as INSTRUCTION_WORDS
 from equilif_golden.engine.memories import memories
 from equilif_golden.engine.model import EngineModel
 from equilif_golden.engine.port import Region
@@ -26,18 +30,35 @@ from equilif_sim.forked import PASSED, copies
 from equilif_sim.mutate import INPUT
 from equilif_sim.sdram_chip import WORDS
 from equilif_sim.tables import compare_transfers, random_tokens
-from equilif_sim.tools.programs import SHORT, random_program, random_values, random_weights
+from equilif_sim.tools.programs import (
+    SHORT,
+    operations,
+    random_instruction,
+    random_program,
+    random_values,
+    random_weights,
+)
 from equilif_sim.verilated import VerilatedEngine, library
 
 PROGRAMS = 300  #: random programs of an engine
 TRANSFERS = 8  #: of tokens of an embedding table
 LOOP_COUNTS = tuple(1 << bit | 1 for bit in range(1, 9))  #: one for each bit of a counter
+FOLLOWING = 9  #: programs of a GATHER that follows a STEP
+COLUMNS = (1, 2, 3, 4)  #: of the windows of a convolution
+WATCHES = 12  #: differences of a watched rate, of each lane
 
 
 def design(config: EngineConfig) -> Engine | WithSdram:
     """The engine, with its SDRAM if it has one."""
     engine = Engine(config)
     return WithSdram(engine, config.external) if config.external else engine
+
+
+class Given(NamedTuple):
+    """A program, and its values if they are not random."""
+
+    program: list[Instruction]
+    values: Raw | None = None
 
 
 @dataclass
@@ -57,21 +78,21 @@ def cases(config: EngineConfig, n: int, seed: int) -> list[ExpectedCase]:
     rng = np.random.default_rng(seed)
     model = EngineModel(config)
     out = []
-    given = _long_programs(config)
+    given = _given(config)
     tables = config.external is not None and config.external.tables
     for k in range(n):
         groups = SHORT if k % 3 else config.value_groups
-        program = given[k] if k < len(given) else random_program(rng, config, groups=groups)
+        one = given[k] if k < len(given) else Given(random_program(rng, config, groups=groups))
         learn = k < len(given) or bool(rng.integers(2))
         weights = None
         if k % 4 == 0:
             model.w[:] = random_weights(rng, config)
             weights = model.w.ravel().copy()
-        values = random_values(rng, config)
+        values = random_values(rng, config) if one.values is None else one.values
         counter = int(rng.integers(DITHER_MASK + 1))
         model.write(Region.COUNTER, 0, np.array([counter]))
         model.write(Region.VALUE, 0, values)
-        model.load(program)
+        model.load(one.program)
         tokens = random_tokens(rng, config) if tables and k % 3 == 1 else None
         r = model.run(learn=learn, **_with(tokens))
         after = {name: model.memory(name).copy() for name in memories(config)}
@@ -80,7 +101,7 @@ def cases(config: EngineConfig, n: int, seed: int) -> list[ExpectedCase]:
             after["weights"] = model.w.ravel().copy()
         after["counter"] = np.array([model.counter * DITHER_UPDATE & DITHER_MASK])
         expected = (r.prediction, r.spikes, r.accesses, r.activity, r.cycles)
-        out.append(ExpectedCase(program, learn, values, weights, tokens, counter, expected, after))
+        out.append(ExpectedCase(one.program, learn, values, weights, tokens, counter, expected, after))
     return out
 
 
@@ -89,19 +110,117 @@ def _with(tokens: TableTokens | None) -> dict[str, Any]:
     return {"write": (0, []), "tokens": tokens} if tokens else {}
 
 
+def _given(config: EngineConfig) -> list[Given]:
+    rng = np.random.default_rng(0)
+    programs = _long_programs(config)
+    programs += [_following(rng, config) for _ in range(FOLLOWING)]
+    given = [*map(Given, programs)]
+    if config.convolution:
+        given += _windows(rng, config)
+    if config.early_exit:
+        given += _watches(rng, config)
+    return given
+
+
 def _long_programs(config: EngineConfig) -> list[list[Instruction]]:
-    """Loops of many counts; updates of every shift, repeated until the lowest dither bits matter."""
+    """Loops of many counts; many spikes; updates of every shift, repeated until the lowest dither bits
+    matter.
+    """
     loops = [[Op.REPEAT(count), Op.NEXT(), Op.HALT()] for count in LOOP_COUNTS]
+    everything = Groups(0, config.state_groups)
+    step = Op.STEP(everything, threshold=1, leak=0)
+    drive = Op.RESET(everything, value=1 << 14, static=True)
+    spikes = [drive, Op.REPEAT(500), *[step] * 3, Op.NEXT(), Op.HALT()]
     pre, post = Groups(0, 2), Groups(0, 3)
-    # a host writes equal rates of both phases, from which nothing is learned
-    minus = [Op.RESET(post, value=0), Op.MARK(post), Op.MEASURE(post, shift=7, minus=True)]
     updates = []
     for shift in SHIFTS:
         loop = [Op.REPEAT(500), Op.LEARN(pre, post, tile=0, gain=1, shift=shift), Op.NEXT()]
         if config.loops > 1:
             loop = [Op.REPEAT(20), *loop, Op.NEXT()]
-        updates.append([*minus, *loop, Op.HALT()])
-    return loops + updates
+        updates.append([*_no_minus(post), *loop, Op.HALT()])
+    return [*loops, spikes, *updates]
+
+
+def _following(rng: np.random.Generator, config: EngineConfig) -> list[Instruction]:
+    """STEP, any operation or none, and GATHER, as often as they fit.
+
+    Half of the sources begin with the group of the STEP, others with one that differs in a bit.  A walk
+    through all groups goes first, so that the queue is full when the STEP begins.
+    """
+    others = [op for op in operations(config) if op in WALK | SCAN]
+    room = config.program_words // INSTRUCTION_WORDS - 1
+    program: list[Instruction] = []
+    while True:
+        step, gather = (random_instruction(rng, config, op) for op in (Op.STEP, Op.GATHER))
+        last = config.state_groups - max(step.n_dst, gather.n_src)
+        first = int(rng.integers(last + 1))
+        source = first ^ int(rng.integers(2)) << int(rng.integers(last.bit_length()))
+        source = source if source <= last else first
+        between = []
+        if rng.integers(2):
+            between = [random_instruction(rng, config, others[int(rng.integers(len(others)))])]
+        new = [
+            Op.RESET(Groups(0, config.state_groups), value=int(rng.integers(1 << 15))),
+            replace(step, dst=first),
+            *between,
+            replace(gather, src=source),
+        ]
+        if len(program) + len(new) > room:
+            return [*program, Op.HALT()]
+        program += new
+
+
+def _windows(rng: np.random.Generator, config: EngineConfig) -> list[Given]:
+    """Repeated updates of windows in two rows, of every number of columns; values are small, or weights would
+    saturate.
+    """
+    out = []
+    for columns in COLUMNS:
+        geometry = Geometry(1, 1, rows=2, columns=columns, kernel_rows=2, kernel_columns=1, stride=1)
+        pre, post = Groups(0, geometry.n_pre), Groups(0, geometry.n_post)
+        program = [*_no_minus(post), Op.REPEAT(100)]
+        for shift, gain in ((SHIFTS[0], 1), (SHIFTS[-1], GAIN_MAX)):
+            program += [*announced(geometry), Op.LEARN(pre, post, tile=0, gain=gain, shift=shift)]
+        values = rng.integers(1, 32, config.value_groups * config.lanes)
+        out.append(Given([*program, Op.NEXT(), Op.HALT()], values))
+    return out
+
+
+def _no_minus(groups: Groups) -> list[Instruction]:
+    """Values of 0 at -beta: a host writes equal values of both phases, from which nothing is learned."""
+    return [Op.RESET(groups, value=0), Op.MARK(groups), Op.MEASURE(groups, shift=7, minus=True)]
+
+
+def _watches(rng: np.random.Generator, config: EngineConfig) -> list[Given]:
+    """Loops that a rate of one lane keeps from an early end: it differs by the tolerance, and by one more."""
+    shift = 7
+    most = min(1 << 8, 1 << (config.numerics.charge_width - 1 - shift))
+    room = config.program_words // INSTRUCTION_WORDS - 4
+    n = min(config.state_groups, room // 6)
+    lanes = cycle(range(config.lanes))
+    out = []
+    for _ in range(-(-WATCHES * config.lanes // n)):
+        if rng.integers(2):
+            rate = int(rng.integers(most // 2))
+            values = rng.integers(rate + 1, 1 << 8, n)
+        else:
+            rate = int(rng.integers(most // 2, most))
+            values = rng.integers(rate, size=n)
+        found = np.full((config.value_groups, config.lanes), rate)
+        everything = Groups(0, n)
+        program = [
+            Op.RESET(everything, value=0),
+            Op.MARK(everything),
+            Op.RESET(everything, value=rate << shift),
+        ]
+        for k, (lane, value) in enumerate(zip(islice(lanes, n), values.tolist(), strict=True)):
+            found[k, lane] = value
+            for less in range(2):
+                tolerance = abs(rate - value) - less
+                watch = Op.MEASURE(Groups(k, 1), shift=shift, tolerance=tolerance, watch=True)
+                program += [Op.REPEAT(2), watch, Op.NEXT(left=2, early_exit=True)]
+        out.append(Given([*program, Op.HALT()], found.ravel()))
+    return out
 
 
 def takes_elements(engine: VerilatedEngine) -> bool:
