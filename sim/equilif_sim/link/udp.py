@@ -5,8 +5,9 @@ equilif_golden.link.udp.Endpoint.
 
 State space: datagrams of every length, with numbers that are newer or not; ARP and echo requests; frames at
 and beyond the limits of each field; frames with a flipped bit or byte, with a wrong FCS, cut off, with
-additional bytes, of other stations and protocols, with errors of the PHY; an ``o`` that is slow, an ``i``
-with gaps; a clock that is slower or faster than 125 MHz.
+additional bytes, of other stations and protocols, with errors of the PHY; frames without a gap while the
+board sends; a ring that is full; an ``o`` that is slow, an ``i`` with gaps; a reset after a frame; a clock
+that is slower or faster than 125 MHz.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from equilif_golden.link.udp import (
     FCS_BYTES,
     MAX_DATA,
     REPLY_BYTES,
+    RING_BYTES,
     DatagramNumbers,
     Endpoint,
     Station,
@@ -52,11 +54,12 @@ from equilif_hdl.link.udp import GAP, Pins, Udp
 from equilif_hdl.top import Top
 from equilif_hdl.typed import Interface, Stream
 from equilif_sim.link.engine_stub import EngineStub
-from equilif_sim.tools.run import bench_config
+from equilif_sim.tools.run import bench_config, cases
 from equilif_sim.tools.scoreboard import Scoreboard
 from equilif_sim.tools.stream import StreamSink, StreamSource, never, often
 
 BYTE_PS = 8_000  #: at 125 MHz
+MIN_GAP = 2  #: cycles between frames
 #: ps from the FPGA's transmit clock to the one that samples its data, as a PHY delays it
 DELAY_PS = 2_000
 HOST = Station(bytes.fromhex("0a1b2c3d4e5f"), bytes([192, 168, 1, 7]), 40123)
@@ -228,10 +231,17 @@ class NetworkModel:
         Clock(d.eth_clk, BYTE_PS, unit="ps", impl="gpi").start(start_high=False)
         await Timer(DELAY_PS, unit="ps")
         Clock(d.rgmii__tx_clock, BYTE_PS, unit="ps", impl="gpi").start(start_high=False)
+        await self.reset()
+
+    async def reset(self) -> None:
+        """Reset the board, which has no sender then."""
+        d = self.dut
+        d.rst.value = d.eth_rst.value = 1
         await ClockCycles(d.clk, 4)
         await ClockCycles(d.eth_clk, 4)
         d.rst.value = d.eth_rst.value = 0
         await ClockCycles(d.eth_clk, 10)
+        self.model = Endpoint(self.board)
 
     async def send(self, frame: bytes, error: int | None = None) -> None:
         """A frame with its FCS.  ``error``: index of a byte that the PHY marks as bad."""
@@ -439,8 +449,9 @@ class UdpBench:
     def __init__(self, dut: Any, *, pause: Any = never):
         self.dut = dut
         self.score = Scoreboard()
+        self.held = False  # `o` accepts nothing
         self.source = StreamSource(dut, "i", pause=pause)
-        self.sink = StreamSink(dut, "o", self.score.actual, pause=pause)
+        self.sink = StreamSink(dut, "o", self.score.actual, pause=lambda: self.held or pause())
         self.network = NetworkModel(dut)
         self.total = 0
 
@@ -451,10 +462,7 @@ class UdpBench:
 
     async def offer(self, frame: bytes, error: int | None = None) -> None:
         """Send a frame, and compare bytes and response with the model."""
-        data, response = self.network.model.receive(frame) if error is None else (b"", None)
-        for byte in data:
-            self.score.expect(byte)
-        self.total += len(data)
+        response = self._expect(frame) if error is None else None
         await self.network.send(frame, error)
         if response is None:
             await ClockCycles(self.dut.eth_clk, 20)
@@ -463,6 +471,81 @@ class UdpBench:
             assert (found := await self.network.receive()) == response, (
                 f"{frame.hex()}: {found.hex()} in place of {response.hex()}"
             )
+
+    def _expect(self, frame: bytes) -> bytes | None:
+        """Expect the bytes of a frame; returns the response."""
+        data, response = self.network.model.receive(frame)
+        for byte in data:
+            self.score.expect(byte)
+        self.total += len(data)
+        return response
+
+    def newer(self, data: bytes) -> bytes:
+        """A datagram of a new sender that is accepted."""
+        model = self.network.model
+        return datagram(random_host(), model.station, header((model.last + 1) % (1 << 32)) + data)
+
+    async def fill(self) -> None:
+        """While ``o`` accepts nothing, datagrams are accepted as long as the ring has room for all their
+        bytes.
+        """
+        await self.drained()
+        self.held = True
+        left = RING_BYTES + 2  # a byte is at the output of the memory, and one at `o`
+        while left:
+            n = min(left, random.randrange(1, 700))
+            await self.offer(self.newer(random.randbytes(n)))
+            left -= n
+            if left < MAX_DATA and random.random() < 0.5:
+                await self.network.send(self.newer(random.randbytes(left + 1)))
+        await self.network.send(self.newer(b"?"))
+        await self.network.quiet()
+        self.held = False
+        await self.drained()
+
+    async def burst(self) -> None:
+        """Frames with the smallest gap, and a reply that begins at any time: all go to the right stations.
+
+        A request is answered unless it comes before the answer to another one.
+        """
+        network, model = self.network, self.network.model
+
+        def newer() -> bytes:
+            return self.newer(random.randbytes(random.randrange(3)))
+
+        def request() -> bytes:
+            host = random_host()
+            if random.random() < 0.5:
+                return arp(ARP_REQUEST, host, Station(bytes(6), model.station.ip), BROADCAST)
+            return echo(ECHO_REQUEST, host, model.station, random.randbytes(random.randrange(8, 30)))
+
+        def damaged() -> bytes:
+            return random.choice([newer, request])()[:-1] + b"?"
+
+        line = line_of(REPLY_BYTES)
+        for byte in line[:-1]:
+            await self.source.send(byte)
+        replies = model.send(line)
+        responses = []
+        network.source.ifg = MIN_GAP
+        for make in (newer, request, damaged, *random.choices([newer, request, damaged], k=2)):
+            frame = make()
+            response = self._expect(frame)
+            replies += model.send(line)
+            responses += [response] if response else []
+            await network.source.send(GmiiFrame.from_raw_payload(frame))
+        await ClockCycles(self.dut.eth_clk, random.randrange(150))
+        await self.source.send(line[-1])
+        await network.source.wait()
+        network.source.ifg = GAP
+        await ClockCycles(self.dut.eth_clk, 500)
+        found = []
+        while not network.sink.empty():
+            found.append(await network.receive())
+        assert sum(frame in replies for frame in found) == 1, "not one reply to an accepted sender"
+        answers = [frame for frame in found if frame not in replies]
+        assert answers == [frame for frame in responses if frame in answers], "not the answers to requests"
+        assert responses[0] in answers, "no answer to the first request"
 
     async def reply(self, data: bytes) -> None:
         """Bytes of the design, and their datagrams."""
@@ -508,8 +591,11 @@ async def datagrams(dut: Any, pause: Any) -> None:
 @cocotb.test(timeout_time=200, timeout_unit="ms")
 async def frames_of_all_kinds(dut: Any) -> None:
     """Responses and bytes are those of the model, and replies between them arrive."""
-    tb = UdpBench(dut)
+    tb = UdpBench(dut, pause=often)
     await tb.begin()
+    await tb.offer(tb.newer(b"before the reset"))
+    await tb.drained()
+    await tb.network.reset()
     await tb.reply(line_of(70))  # to nobody
     model = tb.network.model
     accepted = 0
@@ -517,6 +603,11 @@ async def frames_of_all_kinds(dut: Any) -> None:
         await tb.offer(frame)
     for n in (1, 13, 14, 15, REPLY_BYTES, REPLY_BYTES + 1):
         await tb.reply(line_of(n))
+    for _ in range(cases(16)):
+        await tb.burst()
+        await tb.reply(line_of(5))
+    for _ in range(cases(3)):
+        await tb.fill()
     for _ in range(bench_config()["frames"]):
         number = (model.last + random.choice([1, 1, 2, 0, -1, 1 << 31, (1 << 31) - 1])) % (1 << 32)
         frame = hostile(tb.network.board, number)
