@@ -1,7 +1,8 @@
 """Bench of an engine with mutants: given and random programs, transfers of an embedding table, and single
 elements.
 
-Every third random program uses as many groups as the memories have.
+Every third random program uses as many groups as the memories have.  Kernels of a random convolution rarely
+overlap in both directions: there are further programs for those.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from itertools import cycle, islice
+from itertools import cycle, islice, product
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,7 +18,7 @@ import numpy as np
 from equilif_golden.blocks.plasticity import DITHER_MASK, DITHER_UPDATE, GAIN_MAX, SHIFTS
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.geometry import Geometry
-from equilif_golden.engine.isa import SCAN, WALK, Groups, Instruction, Op, announced
+from equilif_golden.engine.isa import SCAN, WALK, Groups, Instruction, Op, announced, window_tiles
 from equilif_golden.engine.isa import WORDS as INSTRUCTION_WORDS
 from equilif_golden.engine.memories import memories
 from equilif_golden.engine.model import EngineModel
@@ -79,11 +80,17 @@ def cases(config: EngineConfig, n: int, seed: int) -> list[ExpectedCase]:
     model = EngineModel(config)
     out = []
     given = _given(config)
+    further = _overlapping(config)
     tables = config.external is not None and config.external.tables
-    for k in range(n):
+    for k in range(n + len(further)):
         groups = SHORT if k % 3 else config.value_groups
-        one = given[k] if k < len(given) else Given(random_program(rng, config, groups=groups))
-        learn = k < len(given) or bool(rng.integers(2))
+        if k < len(given):
+            one = given[k]
+        elif k < n:
+            one = Given(random_program(rng, config, groups=groups))
+        else:
+            one = Given(further[k - n])
+        learn = k < len(given) or k >= n or bool(rng.integers(2))
         weights = None
         if k % 4 == 0:
             model.w[:] = random_weights(rng, config)
@@ -220,6 +227,27 @@ def _watches(rng: np.random.Generator, config: EngineConfig) -> list[Given]:
                 watch = Op.MEASURE(Groups(k, 1), shift=shift, tolerance=tolerance, watch=True)
                 program += [Op.REPEAT(2), watch, Op.NEXT(left=2, early_exit=True)]
         out.append(Given([*program, Op.HALT()], found.ravel()))
+    return out
+
+
+def _overlapping(config: EngineConfig) -> list[list[Instruction]]:
+    """Convolutions with kernels that overlap in rows and columns, if there are external weights through
+    those.
+    """
+    if not config.convolution:
+        return []
+    first, room = (config.tiles, config.external.tiles) if config.external else (0, config.tiles)
+    out = []
+    for post, rows, columns, kernel_rows, kernel_columns in product((1, 2), *[(2, 3)] * 4):
+        g = Geometry(1, post, rows, columns, kernel_rows, kernel_columns, stride=1)
+        fits = g.n_pre <= config.value_groups and g.n_post <= config.state_groups and g.tiles <= room
+        if fits and window_tiles(g, backwards=False) <= config.tiles:
+            sources, groups = Groups(config.value_groups - g.n_pre, g.n_pre), Groups(0, g.n_post)
+            tile = first + room - g.tiles
+            convolve = Op.CONVOLVE(**g._asdict())
+            drive = [convolve, Op.DRIVE(sources, groups, tile=tile)]
+            learn = [*_no_minus(groups), convolve, Op.LEARN(sources, groups, tile=tile, gain=31, shift=12)]
+            out.append([*drive, *learn, *drive, Op.HALT()])
     return out
 
 
