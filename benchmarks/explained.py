@@ -254,7 +254,7 @@ EXPLAINED = {
         "engine/stages.py",
         'line[stage] = Signal(line[0].shape(), name=f"{name}_{stage}", reset_less=True)',
         "inv D[3]",
-    ): ("a bit above the groups of neurons, and no value is written as late"),
+    ): ("a bit above the groups of neurons"),
     (
         "engine P4-wide",
         "engine/scan.py",

@@ -1,8 +1,8 @@
 """Bench of an engine with mutants: given and random programs, transfers of an embedding table, and single
 elements.
 
-Every third random program uses as many groups as the memories have.  Kernels of a random convolution rarely
-overlap in both directions: there are further programs for those.
+Given programs come first, for what random ones rarely do.  Every third random program uses as many groups as
+the memories have.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from equilif_golden.engine.isa import WORDS as INSTRUCTION_WORDS
 from equilif_golden.engine.memories import memories
 from equilif_golden.engine.model import EngineModel
 from equilif_golden.engine.port import Region
-from equilif_golden.engine.tables import TableTokens
+from equilif_golden.engine.tables import MAX_GROUPS, RowOp, TableTokens
 from equilif_golden.fixed import Raw
 from equilif_hdl.engine.engine import Engine
 from equilif_sim.engine.external import WithSdram
@@ -80,17 +80,11 @@ def cases(config: EngineConfig, n: int, seed: int) -> list[ExpectedCase]:
     model = EngineModel(config)
     out = []
     given = _given(config)
-    further = _overlapping(config)
     tables = config.external is not None and config.external.tables
-    for k in range(n + len(further)):
+    for k in range(n):
         groups = SHORT if k % 3 else config.value_groups
-        if k < len(given):
-            one = given[k]
-        elif k < n:
-            one = Given(random_program(rng, config, groups=groups))
-        else:
-            one = Given(further[k - n])
-        learn = k < len(given) or k >= n or bool(rng.integers(2))
+        one = given[k] if k < len(given) else Given(random_program(rng, config, groups=groups))
+        learn = k < len(given) or bool(rng.integers(2))
         weights = None
         if k % 4 == 0:
             model.w[:] = random_weights(rng, config)
@@ -123,7 +117,7 @@ def _given(config: EngineConfig) -> list[Given]:
     programs += [_following(rng, config) for _ in range(FOLLOWING)]
     given = [*map(Given, programs)]
     if config.convolution:
-        given += _windows(rng, config)
+        given += [*_windows(rng, config), *map(Given, _overlapping(config))]
     if config.early_exit:
         given += _watches(rng, config)
     return given
@@ -194,16 +188,16 @@ def _windows(rng: np.random.Generator, config: EngineConfig) -> list[Given]:
 
 
 def _no_minus(groups: Groups) -> list[Instruction]:
-    """Values of 0 at -beta: a host writes equal values of both phases, from which nothing is learned."""
+    """Rates of 0 at -beta: a host writes the same rates for both phases, from which nothing is learned."""
     return [Op.RESET(groups, value=0), Op.MARK(groups), Op.MEASURE(groups, shift=7, minus=True)]
 
 
 def _watches(rng: np.random.Generator, config: EngineConfig) -> list[Given]:
-    """Loops that a rate of one lane keeps from an early end: it differs by the tolerance, and by one more."""
+    """Loops whose early end depends on one lane: its rate differs by the tolerance, and by one more."""
     shift = 7
     most = min(1 << 8, 1 << (config.numerics.charge_width - 1 - shift))
     room = config.program_words // INSTRUCTION_WORDS - 4
-    n = min(config.state_groups, room // 6)
+    n = min(config.state_groups, room // 6)  # two loops of three instructions for each group
     lanes = cycle(range(config.lanes))
     out = []
     for _ in range(-(-WATCHES * config.lanes // n)):
@@ -231,11 +225,7 @@ def _watches(rng: np.random.Generator, config: EngineConfig) -> list[Given]:
 
 
 def _overlapping(config: EngineConfig) -> list[list[Instruction]]:
-    """Convolutions with kernels that overlap in rows and columns, if there are external weights through
-    those.
-    """
-    if not config.convolution:
-        return []
+    """Convolutions whose kernels overlap in rows and columns; weights are external if the engine has those."""
     first, room = (config.tiles, config.external.tiles) if config.external else (0, config.tiles)
     out = []
     for post, rows, columns, kernel_rows, kernel_columns in product((1, 2), *[(2, 3)] * 4):
@@ -283,6 +273,16 @@ def transfers_rows(engine: VerilatedEngine) -> bool:
     try:
         for _ in range(TRANSFERS):
             compare_transfers(engine, model, rng)
+        tokens = TableTokens(config.tiles, 0, 1, np.zeros(1, np.int64))
+        for bit in range(MAX_GROUPS.bit_length(), 16):  # more groups, which the lower bits do not tell
+            wrong = tokens._replace(groups=1 << bit | 1)
+            if not engine.transfer(RowOp.CHECK, wrong)[1].all():
+                return False
+        # rows as long as the patterns can be
+        tokens = tokens._replace(groups=min(config.tiles, MAX_GROUPS), rows=np.arange(2))
+        for op in (RowOp.GATHER, RowOp.ADD):
+            engine.transfer(op, tokens)
+            model.transfer(op, tokens)
     except (AssertionError, RuntimeError):
         return False
     return np.array_equal(engine.read(Region.WEIGHT, 0, model.w.size), model.w.ravel())

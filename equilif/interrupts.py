@@ -1,4 +1,4 @@
-"""Interruptions by the user: errors that they lead to, and those that a library drops."""
+"""Interruptions by the user: errors that they lead to, and those that a library clears."""
 
 from __future__ import annotations
 
