@@ -225,7 +225,7 @@ def _watches(rng: np.random.Generator, config: EngineConfig) -> list[Given]:
 
 
 def _overlapping(config: EngineConfig) -> list[list[Instruction]]:
-    """Convolutions whose kernels overlap in rows and columns; weights are external if the engine has those."""
+    """Convolutions whose kernels overlap in rows and columns; weights are external if the engine has any."""
     first, room = (config.tiles, config.external.tiles) if config.external else (0, config.tiles)
     out = []
     for post, rows, columns, kernel_rows, kernel_columns in product((1, 2), *[(2, 3)] * 4):
