@@ -265,12 +265,6 @@ EXPLAINED = {
         "the other operation with these bits, ARGMAX, has no commands"
     ),
     (
-        "filter bank",
-        "front_end/log2.py",
-        "empty = ~bits[max(0, width - (1 << k)) :].any()",
-        "cnot0 A[22] by 29",
-    ): ("differs for sums of 2^23 and 2^23 + 1 alone, too rare for a bench"),
-    (
         "udp",
         "link/udp.py",
         "m.d.sync += used.eq(self.used | r.has_peer << r.peer | r.busy << r.slot)",

@@ -39,6 +39,7 @@ from equilif_golden.engine.config import EngineConfig, Pipeline
 from equilif_golden.engine.features import EVERYTHING
 from equilif_golden.engine.isa import THRESHOLD_MAX
 from equilif_golden.fixed import DEFAULT
+from equilif_golden.front_end.filter_bank import SUM_WIDTH
 from equilif_golden.link.protocol import MAX_SAMPLES
 from equilif_golden.sdram import ClockedSdram
 from equilif_hdl.blocks.lif import Lif
@@ -59,6 +60,7 @@ from equilif_hdl.front_end.adc import AdcReader
 from equilif_hdl.front_end.button import Button
 from equilif_hdl.front_end.channels import Channels
 from equilif_hdl.front_end.filter_bank import FilterBank
+from equilif_hdl.front_end.log2 import Log2
 from equilif_hdl.front_end.queue import WordQueue
 from equilif_hdl.front_end.segmentation import Segmentation
 from equilif_hdl.front_end.tokens import Tokens
@@ -202,6 +204,7 @@ def _flash_cache() -> Target:
 
 SHORT = {"hop": 3, "offset": 40}  #: a hop, as in the default tests
 READINGS = {"channels": 3, "width": 12}
+SUM = {"width": SUM_WIDTH + 1}
 WINDOWS = {"channels": 3, "window": 4, "windows": 2}
 SDRAM = SdramBench(small("MT48LC16M16", columns=64), 95_000_000)
 #: parts of the engine without benches
@@ -237,7 +240,10 @@ TARGETS: dict[str, Target] = {
     "frame": Target(lambda: Framer(frame_bytes=45), "link.frame", {"frame_bytes": 45}),
     "host": _host(ODD),
     "bus": _bus(),
-    "filter bank": Target(lambda: FilterBank(**SHORT), "front_end.filter_bank", SHORT),
+    "filter bank": Target(
+        lambda: FilterBank(**SHORT), "front_end.filter_bank", SHORT, files=("front_end/filter_bank.py",)
+    ),
+    "log2": Target(lambda: Log2(**SUM), "front_end.log2", SUM),
     "segmentation": Target(Segmentation, "front_end.segmentation", {"scenes": 320}),
     "adc": Target(lambda: AdcReader(8_000_000, 1_000_000, **READINGS), "front_end.adc", READINGS),
     "channels": Target(lambda: Channels(**WINDOWS), "front_end.channels", WINDOWS),

@@ -21,6 +21,7 @@ from equilif_golden.engine.port import Region, region_size
 from equilif_golden.kernel import Kernel
 from equilif_golden.link.flash import BLOCK, ERASED
 from equilif_golden.link.protocol import (
+    END,
     ERASE_HEADER,
     FLASH,
     LEARN,
@@ -387,13 +388,14 @@ def oversized_sample(rtl, values):
     """The trainer stops, in RTL and model, with the same values in the last group; one was cut short."""
     n = region_size(CONFIG, Region.VALUE)
     first = n - 4
-    frame = slip(seal(Command.WRITE, 1, WRITE_HEADER.pack(Region.VALUE, 0) + bytes([9] * 8)))
+    frame = slip(seal(Command.WRITE, 1, WRITE_HEADER.pack(Region.VALUE, 0) + bytes([9] * n)))
     frame += slip(seal(Command.RUN, 1, RUN_HEADER.pack(LEARN | PACKED, 0, 0, first) + values))
     content = bytearray(uploaded())
-    for number in range(9):
-        at = store().registers.index * BLOCK + INDEX_BYTES * number
-        place = int.from_bytes(content[at : at + INDEX_BYTES], "little")
-        content[place : place + len(frame)] = frame
+    index = store().registers.index * BLOCK
+    place = content[index : index + INDEX_BYTES]  # of all samples, as the frame is longer than one of them
+    content[index : index + 9 * INDEX_BYTES] = 9 * place
+    at = int.from_bytes(place, "little")
+    content[at : at + len(frame)] = frame
     rtl.work(LIMIT)
     clear(Client(rtl, timeout=0.05))
     put(rtl, bytes(content))
@@ -401,11 +403,11 @@ def oversized_sample(rtl, values):
     device = worked(content)
     assert device.trainer.registers.fault == Fault.REFUSED
     compared(rtl, device)
-    written = min(4, len(unpack(values)[0][0]))
-    client = Client(rtl, timeout=0.05)
-    for at, n in ((first, written), (0, first)):  # what lies beyond is not written to the begin
-        got = client.read(Region.VALUE, at, n)
-        assert (got == device.engine.read(Region.VALUE, at, n)).all()
+    written = unpack(values)[0][0][:4]
+    want = bytes([9] * first) + written + bytes([9] * (4 - len(written)))
+    got = Client(rtl, timeout=0.05).read(Region.VALUE, 0, n)  # what lies beyond is not written to the begin
+    assert (got == device.engine.read(Region.VALUE, 0, n)).all()
+    assert (got == [257 * value for value in want]).all()
 
 
 def reload(rtl):
@@ -510,9 +512,9 @@ class OwnFrames(RandomFrames):
         return rng.choice(makers)()
 
 
-def answer(board, frame):
-    """The reply to it, however long the trainer keeps it waiting."""
-    board.write(b"\xc0" + slip(frame))
+def answer(board, frame, before=b"\xc0"):
+    """The reply to it, however long the trainer keeps it waiting.  ``before``: bytes before it."""
+    board.write(before + slip(frame))
     got = b""
     for _ in range(100):
         got += board.read(4096)
@@ -568,12 +570,49 @@ def hostile_commands(rtl):
     assert seen[Status.OK] > 40 and seen[Status.BAD_ADDRESS] > 20 and seen[Status.BAD_REGION] > 5
 
 
+def flash_limits(rtl):
+    """Each bit of the address of an ERASE; WRITE beyond the end of the area, and up to its end."""
+    content = random.Random(2).randbytes(AREA.size)
+    put(rtl, content)
+    rtl.work(LIMIT)
+    device = worked(content)
+    frames = [seal(Command.ERASE, bit, ERASE_HEADER.pack(FLASH, BLOCK ^ 1 << bit)) for bit in range(32)]
+    for before, n in ((8, 9), (4, 4)):
+        frames.append(seal(Command.WRITE, n, WRITE_HEADER.pack(FLASH, AREA.size - before) + bytes(n)))
+    for frame in frames:
+        assert answer(rtl, frame) == device.packet(slip(frame)[:-1]), frame.hex()
+    compared(rtl, device)
+
+
+def bytes_without_end(rtl):
+    """A frame of the trainer discards those before it; those during one are answered at their END."""
+    content = uploaded(1, 1)
+    put(rtl, content)
+    rtl.write(b"\1")
+    rtl.step(1000)
+    rtl.work(LIMIT)
+    device = worked(content)
+    frame = seal(Command.IDENTIFY, 7)
+    assert answer(rtl, frame, before=b"") == device.packet(slip(frame)[:-1])
+    compared(rtl, device)
+    put(rtl, content)
+    rtl.step(140_000)  # in the weights of the checkpoint
+    rtl.write(bytes([0, *(END ^ 1 << bit for bit in range(8))]))
+    assert rtl.read() == b""
+    assert rtl.active
+    assert answer(rtl, b"")[0] == Status.OVERRUN
+    rtl.work(LIMIT)
+    compared(rtl, device)
+
+
 #: in the order of what they cost
 TRIALS: dict[str, Callable[[SimulatedBoard], object]] = {
     "learning-1": lambda rtl: learning(rtl, 1, 1, 0),
     **{f"damaged-flash-{k}": partial(damaged_flash, damage=k) for k in range(8)},
     **{f"oversized-sample-{k}": partial(oversized_sample, values=v) for k, v in enumerate(VALUES)},
     "hostile-commands": hostile_commands,
+    "flash-limits": flash_limits,
+    "bytes-without-end": bytes_without_end,
     "learning-5": lambda rtl: learning(rtl, 5, 4, 1),
     "learning-9": lambda rtl: learning(rtl, 9, 3, 0),
     "reads-at-any-time": reads_at_any_time,

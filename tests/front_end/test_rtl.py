@@ -8,6 +8,7 @@ from equilif_golden.front_end.filter_bank import HOP, OFFSET
 from equilif_golden.front_end.segmentation import SHORTEST
 from equilif_hdl.front_end.filter_bank import FilterBank
 from equilif_hdl.front_end.i2s import I2sMicrophone
+from equilif_hdl.front_end.log2 import Log2
 from equilif_hdl.front_end.pdm import PdmDecimator, PdmMicrophone
 from equilif_hdl.front_end.queue import WordQueue
 from equilif_hdl.front_end.segmentation import Segmentation
@@ -48,6 +49,15 @@ def test_filter_bank(hop, offset, simulator, tmp_path):
     design = FilterBank(**config)
     options = {"config": config, "simulator": simulator, "visible": visible("filterbank *")}
     assert simulate(design, bench, tmp_path, **options) == 1
+
+
+@pytest.mark.parametrize(
+    "width", [17, 33, *(pytest.param(width, marks=pytest.mark.regress) for width in (6, 7, 31, 32, 48))]
+)
+def test_log2(width, tmp_path):
+    """The widths of channels and filter bank; the ends of the range, and powers of two."""
+    config = {"width": width}
+    assert simulate(Log2(**config), "equilif_sim.front_end.log2", tmp_path, config=config) == 1
 
 
 @pytest.mark.parametrize("scenes", [36, pytest.param(200, marks=pytest.mark.regress)])

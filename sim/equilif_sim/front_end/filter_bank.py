@@ -1,9 +1,9 @@
 """Bench for equilif_hdl.front_end.filter_bank.
 
-State space: silence, noise of a few units from the first sums on, noise of full scale, steps between the ends
-of the range, a tone in the middle of a band, constants; hops in which one sample, the first, the last or
-another one, differs, is at an end of the range or next to it; samples at the minimum distance and at random
-ones.  Compares every code and both flags of every frame, and the latency.
+State space: silence, noise of a few units from the first sums on, of a few hundred and of full scale, steps
+between the ends of the range, a tone in the middle of a band, constants; hops in which one sample, the first,
+the last or another one, differs, is at an end of the range or next to it; samples at the minimum distance and
+at random ones.  Compares every code and both flags of every frame, and the latency.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ def sound(rng: np.random.Generator, hop: int) -> Any:
         np.zeros(hop),
         # the first ones of short hops give sums near 0
         *(rng.integers(-2, 3, hop) for _ in range(1 if hop == HOP else cases(24))),
+        # those of a few hundred units show the lowest bit of a coefficient
+        *(rng.integers(-300, 301, hop) for _ in range(1 if hop == HOP else cases(24))),
         *(rng.integers(LO, HI + 1, hop) for _ in range(1 if hop == HOP else cases(24))),
         np.where(t // max(1, hop // 12) % 2, LO, HI),
         np.full(hop, LO + 1),
