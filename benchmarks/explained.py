@@ -306,6 +306,19 @@ EXPLAINED = {
         "a bit above the groups of this engine, apart from the pause after a row of one group, which is read "
         "again only when the lanes are empty"
     ),
+    ("bus", "link/bus.py", "self.program.eq(self.region == Region.PROGRAM),", "cnot1 A[1] by 0"): (
+        "the regions 1 and 3 are exchanged, and neither is the program"
+    ),
+    ("frame", "link/frame.py", '"status": Out(STATUS_BITS),', "const0 D[3]"): (
+        "the statuses of the framer are below 8"
+    ),
+    ("spi", "link/spi.py", "m.d.sync += waited.eq(waited + 1)", "cnot1 Y[5] by 1"): (
+        "the counter takes other values, but as many"
+    ),
+    ("host", "link/host.py", "with m.If(framer.data_valid & framer.payload_end):", "const1 A[0]"): (
+        "drives `rewind` and `take`, and both are 0 in the one cycle with `payload_end` but without "
+        "`data_valid`, the first one of the second pass of a LOAD"
+    ),
 }
 
 

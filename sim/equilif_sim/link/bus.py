@@ -2,8 +2,8 @@
 of cocotbext-axi.
 
 Random programs of the engine bench, through the bus, with all memories compared after each; random accesses,
-valid and invalid, with all responses and memories compared; errors during a run.  All channels of all buses
-stall at random, except in the throughput test.
+valid and invalid, with all responses and memories compared; accesses during packets; errors during a run.
+All channels of all buses stall at random, except in tests of throughput.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.isa import WORDS, Groups, Op, assemble
 from equilif_golden.engine.port import Region
 from equilif_golden.fixed import Raw
-from equilif_golden.link.bus import BusError, BusModel
+from equilif_golden.link.bus import BusError, BusModel, address_limit
 from equilif_golden.link.registers import ELEMENTS, OFFSET_BITS, REGISTERS
 from equilif_sim.engine.engine import MAX_CYCLES, EngineBench
 from equilif_sim.tools.programs import random_program, random_weights, spoil
@@ -181,6 +181,7 @@ class BusBench(EngineBench):
             assert bytes(frame.tdata) == self.bus.results[-1].to_bytes(4, "little")
             self.compared += 1
         await ClockCycles(self.dut.aclk, 8)
+        await self.same_read(REGISTERS["ADDRESS"].offset)
 
     async def same_engine(self, what: str) -> None:
         """All memories; the address moves, so the model's is read too."""
@@ -198,6 +199,7 @@ async def random_programs(dut: Any) -> None:
     raw = bench_config()
     bench = BusBench(dut, engine_config(raw["engine"]))
     await bench.random_programs(raw["seed"], raw["programs"])
+    assert bench.sink.empty(), "a prediction of a run that no packet started"
 
 
 def staged(rng: np.random.Generator, config: EngineConfig) -> Raw:
@@ -238,6 +240,11 @@ async def random_accesses(dut: Any) -> None:
     ]
     loads = {True: 0, False: 0}
 
+    async def place() -> None:
+        await bench.same_write(REGISTERS["REGION"].offset, int(rng.integers(4)))
+        address = rng.choice(near) if rng.random() < 0.5 else rng.integers(address_limit(config))
+        await bench.same_write(REGISTERS["ADDRESS"].offset, int(address))
+
     async def load(words: Raw) -> None:
         await bench.same_write(REGISTERS["REGION"].offset, int(Region.PROGRAM))
         await bench.same_write(REGISTERS["ADDRESS"].offset, 0)
@@ -263,15 +270,15 @@ async def random_accesses(dut: Any) -> None:
                     **(dict(first=first, n=int(rng.integers(1, 5 - first))) if rng.random() < 0.3 else {}),
                 )
             case 5 | 6:
-                await bench.same_write(REGISTERS["REGION"].offset, int(rng.integers(4)))
-                await bench.same_write(REGISTERS["ADDRESS"].offset, int(rng.choice(near)))
+                await place()
                 for _ in range(int(rng.integers(1, 5))):
                     await bench.same_write(REGISTERS["DATA"].offset, int(rng.integers(1 << 32)))
                     await bench.same_read(REGISTERS["DATA"].offset)
             case 7:
-                await bench.same_write(REGISTERS["REGION"].offset, int(rng.integers(4)))
-                await bench.same_write(REGISTERS["ADDRESS"].offset, int(rng.choice(near)))
+                await place()
             case 8 | 9:
+                if rng.random() < 0.5:
+                    await place()
                 n = int(rng.integers(1, 12))
                 keeps = [15] * n if rng.random() < 0.5 else [int(x) for x in rng.integers(0, 16, n)]
                 keeps[-1] = keeps[-1] or 15  # the bus model drops an empty last beat
@@ -292,6 +299,52 @@ async def random_accesses(dut: Any) -> None:
         if k % 40 == 39:
             await bench.same_engine(f"access {k}")
     assert loads[True] and loads[False] and len(bench.bus.results) and bench.sink.empty()
+
+
+@cocotb.test(timeout_time=100, timeout_unit="ms")
+async def partial_writes(dut: Any) -> None:
+    """Without all of its strobes a write is refused, and changes nothing."""
+    bench = BusBench(dut, engine_config(bench_config()["engine"]))
+    await bench.reset()
+    await bench.write(Region.PROGRAM, assemble([Op.HALT()]))
+
+    async def registers() -> list[Any]:
+        answers = [await bench.master.read(r.offset, 4) for r in REGISTERS.values() if r.name != "DATA"]
+        return [(answer.resp, answer.data) for answer in answers]
+
+    before = await registers()
+    for register in REGISTERS.values():
+        for first in range(4) if register.writable else ():
+            for n in range(1, min(4, 5 - first)):
+                await bench.same_write(register.offset, 1, first=first, n=n)  # a right one otherwise
+    assert await registers() == before
+
+
+@cocotb.test(timeout_time=100, timeout_unit="ms")
+@cocotb.parametrize(stall=[0, 0.3])
+async def accesses_beside_packets(dut: Any, stall: float) -> None:
+    """None is lost, neither an access nor an element, and a beat waits for one access at most."""
+    raw = bench_config()
+    config = engine_config(raw["engine"])
+    rng = np.random.default_rng(raw["seed"])
+    bench = BusBench(dut, config, stall=stall)
+    await bench.reset()
+    n = config.value_groups * config.lanes
+    for reads, writes in ((n, 0), (0, n), (n, n)):
+        await bench.set("REGION", int(Region.VALUE))
+        await bench.set("ADDRESS", 0)
+        values = rng.integers(0, 256, n)
+        accesses: list[Any] = [cocotb.start_soon(bench.get("BUILD")) for _ in range(reads)]
+        accesses += [cocotb.start_soon(bench.set("INTERRUPT", k % 2)) for k in range(writes)]
+        await bench.source.send(AxiStreamFrame(values.astype(np.uint8).tobytes()))
+        await bench.source.wait()
+        done = sum(access.done() for access in accesses)
+        beats = n // 4
+        limit = 2 * beats if stall else beats  # a source that pauses is overtaken then, too
+        assert done <= limit, f"{done} accesses during {beats} beats"
+        assert [await access for access in accesses] == [BUILD] * reads + [None] * writes
+        assert not writes or await bench.get("INTERRUPT") == (writes - 1) % 2
+        assert np.array_equal(await bench.read(Region.VALUE, n), values * 0x101)
 
 
 @cocotb.test(timeout_time=100, timeout_unit="ms")

@@ -151,12 +151,16 @@ class FrameBench:
         assert (int(self.dut.status.value), int(self.dut.sequence.value)) == (Status.OVERRUN, 0)
         await self.answer(b"")
 
-    async def good_as_ever(self) -> None:
-        await self.quiet()
-        frame = frame_of(9)
+    async def exchange(self, n: int) -> None:
+        """A right frame of ``n`` bytes, and a reply."""
+        frame = frame_of(n)
         await self.send(frame)
         assert await self.check(frame) == Status.OK
         await self.answer(b"")
+
+    async def good_as_ever(self) -> None:
+        await self.quiet()
+        await self.exchange(9)
 
     async def answer(self, payload: bytes) -> None:
         """A reply; the CRC is the framer's, and after it the frame is gone."""
@@ -283,21 +287,27 @@ async def frames_of_the_player(dut: Any, i_pause: Pause, o_pause: Pause) -> None
         await tb.send(frame[3:])
         assert await tb.check(frame) == Status.OK
         await tb.drop(during.encode("latin1"))
+        if random.random() < 0.5:
+            await tb.send(b"")  # of the trainer; what the line lost is still lost
         if after:
             dut.trainer_frame.value = 0
         for byte in after.encode("latin1"):
             await tb.send(b"" if byte == protocol.END else b"x", end=byte == protocol.END)
         await tb.answer(b"\1\2")
         if not after:
-            again = frame_of(8)  # the answer for the line waits for the next frame of the trainer
-            await tb.send(again)
-            assert await tb.check(again) == Status.OK
-            await tb.answer(b"")
+            await tb.exchange(8)  # the answer for the line waits for the next frame of the trainer
         dut.trainer_frame.value = 0
         if whole:
             await tb.overrun(at_once=True)
         if cut:
             await tb.quiet()
+            if not after and random.random() < 0.5:  # more of it, and another frame of the trainer
+                await tb.send(b"yy", end=False)
+                dut.trainer_frame.value = 1
+                await tb.send(b"")
+                await tb.exchange(8)
+                dut.trainer_frame.value = 0
+                await tb.quiet()
             await tb.send(random.choice([b"", b"yy"]))
             await tb.overrun()
         await tb.good_as_ever()
