@@ -2,8 +2,8 @@
 equilif_golden.engine.model.EngineModel.trace.
 
 State space: random programs with loops, some with early exit, conditional marks and halts, learning or not;
-loops of up to 511 iterations, with marks at any; nested loops up to the end of the memory; random status of
-the lanes.  Stall space: instructions are accepted immediately, at random, or so late that prefetch stops; the
+loops of up to 511 iterations, with marks at any, and their cycles; nested loops up to the end of the memory;
+random status of the lanes.  Stall space: instructions are accepted immediately, at random, or so late that prefetch stops; the
 engine becomes idle, and reports that a rate has moved, immediately or late.
 """
 
@@ -42,9 +42,9 @@ WIDTH = sum(width for _, width, _ in FIELDS)
 
 
 def long_loop(rng: np.random.Generator) -> list[Instruction]:
-    """Marks at iterations that differ in every bit, and in the last one."""
-    left = int(rng.integers(1, LONGEST))
-    marks = [Op.MARK(Groups(0, 1), left=n) for n in (left, LONGEST - left, 1)]
+    """Marks at pairs of iterations that differ in every bit, and in the last one."""
+    some = [int(n) for n in rng.choice(np.arange(2, 256), 2, replace=False)]
+    marks = [Op.MARK(Groups(0, 1), left=n) for n in (*some, *(LONGEST - n for n in some), 1)]
     return [Op.REPEAT(LONGEST), *marks, Op.NEXT(), Op.HALT()]
 
 
@@ -117,7 +117,9 @@ async def programs(dut: Any, o_pause: Pause, idle_pause: Pause) -> None:
         for k, word in enumerate(assemble(program)):
             words[k] = int(word)
         model = EngineModel(config, program)
+        trace = []
         for instruction in model.trace(learn=learn):
+            trace.append(instruction)
             score.expect(instruction)
             n += 1
             for name in telling(instruction):
@@ -131,6 +133,13 @@ async def programs(dut: Any, o_pause: Pause, idle_pause: Pause) -> None:
         drive(dut, start=0, learn=not learn)  # `learn` is sampled with `start` only
         await until_low(dut, "busy", 40_000)
         assert not score.outstanding and not answers and not due.total()
+        if o_pause is never and program[0] == Op.REPEAT(LONGEST):
+            iteration = WORDS * (len(program) - 3) + Sequencer(config).latency
+            begins = {
+                t - iteration * (LONGEST - mark.count) - WORDS * program.index(mark)
+                for t, mark in zip(issued, trace, strict=True)
+            }
+            assert len(begins) == 1, f"iterations of other than {iteration} cycles: {begins}"
         if o_pause is never and program[0].op not in (Op.REPEAT, Op.HALT, Op.MARK):
             assert issued[0] == Sequencer(config).latency
     assert WIDTH == 96 and (shortened > 2) == bool(status)

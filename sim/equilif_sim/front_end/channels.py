@@ -2,7 +2,7 @@
 
 State space: constant windows whose steps, and so their energies, are all powers of two; noise of every scale
 for a few windows each, with noise of full scale, constants at both ends of the range and steps in half of
-them; samples at the minimum distance and at random ones.
+them; windows at both ends of the range in turn; samples at the minimum distance and at random ones.
 """
 
 from __future__ import annotations
@@ -38,9 +38,11 @@ async def windows(dut: Any) -> None:
     some = np.repeat(rng.integers(0, 4, (n, 1)), 4, axis=0)[:n]
     steps = np.cumsum([5000, *((-2) ** k for k in range(16))]).repeat(1 << config["window"])
     ramps = np.outer(steps, np.resize([1, -1], shape[1]))
-    x = np.concatenate([ramps, np.choose(some * (scale % 2), parts)])[:n]
+    ends = np.repeat([[LO], [HI]], 1 << config["window"], axis=0).repeat(shape[1], axis=1)
+    x = np.concatenate([ramps, ends, np.choose(some * (scale % 2), parts)])[:n]
     score = Scoreboard()
     golden = Channels(**config).feed(x)
+    assert golden.max() == 255, "no energy beyond the codes"
     for sample in golden:
         for index, value in enumerate(sample):
             score.expect((index, int(value)))
