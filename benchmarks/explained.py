@@ -306,6 +306,9 @@ EXPLAINED = {
         "a bit above the groups of this engine, apart from the pause after a row of one group, which is read "
         "again only when the lanes are empty"
     ),
+    ("filter bank", "front_end/filter_bank.py", '"stuck": Out(1),', "inv A[0]"): (
+        "read with `frame` only, an even number of inversions later"
+    ),
     ("bus", "link/bus.py", "self.program.eq(self.region == Region.PROGRAM),", "cnot1 A[1] by 0"): (
         "the regions 1 and 3 are exchanged, and neither is the program"
     ),
@@ -318,6 +321,25 @@ EXPLAINED = {
     ("host", "link/host.py", "with m.If(framer.data_valid & framer.payload_end):", "const1 A[0]"): (
         "drives `rewind` and `take`, and both are 0 in the one cycle with `payload_end` but without "
         "`data_valid`, the first one of the second pass of a LOAD"
+    ),
+    ("flash cache", "link/flash_cache.py", "with m.If(flash.at != self.at):", "const0 B[2]"): (
+        "of the next state only: the flash is ready in ALIGN, so CHANGE follows with or without a seek"
+    ),
+    ("flash cache", "link/flash_cache.py", "with m.If(self.count == 0):", "inv Y[0]"): (
+        "of the valid bit only: set from the first word of the line on, and not looked up before the last one"
+    ),
+    ("flash cache", "link/flash_cache.py", "with m.If(self.count == 0):", "cnot1 A[0] by 7"): (
+        "inverted only when bit 7 is 1, and then the count is not 0"
+    ),
+    ("flash cache", "link/flash_cache.py", "m.d.sync += self.count.eq(self.count + 1)", "const0 A[6]"): (
+        "a chunk has at most 16 words"
+    ),
+    ("flash cache", "link/flash_cache.py", "with m.If(port.seek | port.finish):", "inv A[0]"): (
+        "after the last byte of a write a seek or finish waits before the flash is ready, and sees the page "
+        "as unfinished"
+    ),
+    ("flash cache", "link/flash_cache.py", "m.d.sync += self.walk.eq(self.walk + 1)", "cnot1 Y[6] by 9"): (
+        "after a reset the lines are cleared in another order, but each once"
     ),
 }
 

@@ -280,6 +280,45 @@ def register_bits(rtl, every=1):
     compared(rtl, device)
 
 
+def order_sizes(rtl):
+    """The end of an order of 4**k numbers, for each k."""
+    content = uploaded(1, 1)
+    put(rtl, content)
+    rtl.work(LIMIT)
+    device = worked(content)
+    base = dataclasses.replace(device.trainer.registers, epoch=0, epochs=1, pause=0xFF, saves=NO_BLOCK)
+    board = Client(rtl, timeout=0.05)
+    for half in range(MAX_HALF_BITS + 1):
+        left, right = max((1 << half) - 2, 0), max((1 << half) - 9, 0)
+        registers = dataclasses.replace(base, half=half, turn=left << MAX_HALF_BITS | right)
+        for client in (board, client_of(device)):
+            client.set_registers(registers)
+            client.control_trainer(run=1)
+        rtl.work(LIMIT)
+        device.trainer.work()
+        assert board.registers == device.trainer.registers, half
+    compared(rtl, device)
+
+
+def withdrawn_samples(rtl):
+    """Samples that a host takes away while they are learned: what was prefetched is not learned, either."""
+    content, _ = long_content()
+    rng = random.Random(8)
+    client = Client(rtl, timeout=0.05)
+    for _ in range(3):
+        put(rtl, content)
+        before = client.registers
+        while before.phase != TrainerPhase.LEARN or not 0 < before.seen < 9:
+            assert before.epoch < 40, "reads come too seldom for this test"
+            rtl.step(rng.randrange(135_000, 160_000))
+            before = client.registers
+        client.set_registers(dataclasses.replace(before, epochs=before.epoch + 1, samples=0))
+        rtl.work(LIMIT)
+        now = client.registers
+        assert (now.epoch, now.fault) == (before.epoch + 1, Fault.NONE)
+        assert (now.seen, now.hits, now.spikes) == (before.seen, before.hits, before.spikes)
+
+
 def stop_after_a_frame(rtl):
     """A sample that was chosen and has not begun is not learned any more.
 
@@ -424,6 +463,16 @@ def reload(rtl):
     device.trainer.work()
     assert board.read(Region.WEIGHT, 0, 8).tolist() != list(range(8))
     compared(rtl, device)
+
+
+def end_of_the_area(rtl):
+    """A sample there that has no END is refused, at once."""
+    content = bytearray(uploaded())
+    at = AREA.size - 3
+    content[at:] = b"\1\2\3"
+    index = store().registers.index * BLOCK
+    content[index : index + 9 * INDEX_BYTES] = 9 * at.to_bytes(INDEX_BYTES, "little")
+    assert same_end(rtl, content, LIMIT // 16).trainer.registers.fault == Fault.REFUSED
 
 
 FOR_THE_FLASH = {
@@ -619,11 +668,14 @@ TRIALS: dict[str, Callable[[SimulatedBoard], object]] = {
     "busy-replies": busy_replies,
     "damaged-bytes": damaged_bytes,
     "reload": reload,
+    "end-of-the-area": end_of_the_area,
     **{f"flash-command-{c.name.lower()}": partial(flash_command, command=c) for c in FOR_THE_FLASH},
     "power-cuts": partial(power_cuts, cuts=4),
     "inference": inference,
     "stop-after-a-frame": stop_after_a_frame,
     "stop-between-samples": stop_between_samples,
+    "order-sizes": order_sizes,
+    "withdrawn-samples": withdrawn_samples,
     "cycles": cycles,
     "many-samples": many_samples,
     **{f"damaged-slots-{k}": partial(damaged_slots, k=k) for k in range(6)},
