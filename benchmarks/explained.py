@@ -309,6 +309,18 @@ EXPLAINED = {
     ("filter bank", "front_end/filter_bank.py", '"stuck": Out(1),', "inv A[0]"): (
         "read with `frame` only, an even number of inversions later"
     ),
+    (
+        "filter bank",
+        "front_end/filter_bank.py",
+        "m.d.comb += [read.en.eq(0), next_c2.eq((result << 1) + c2), added.eq(stored + magnitude)]",
+        "const0 A[40]",
+    ): ("above the 32 bits of a sum"),
+    (
+        "segmentation",
+        "front_end/segmentation.py",
+        "off.eq(Mux(base + OFF < LOWEST, LOWEST, base + OFF)),",
+        "cnot0 A[10] by 4",
+    ): ("above the 9 bits of the register; of the comparison it is killed"),
     ("bus", "link/bus.py", "self.program.eq(self.region == Region.PROGRAM),", "cnot1 A[1] by 0"): (
         "the regions 1 and 3 are exchanged, and neither is the program"
     ),
