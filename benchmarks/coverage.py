@@ -174,31 +174,28 @@ class _Covered(SimulatedBoard):
         return compiled("board", self.text, driver + SAVE_BOARD, extra=OPTIONS)
 
 
-def standalone(*blocks: str) -> Counts:
-    """Hits in a board with a standalone trainer."""
+def standalone() -> Counts:
+    """Hits in the standalone trainer of a board."""
     board = _Covered(CONFIG, flash=AREA, build_id=0)
     for trial in TRIALS.values():
         trial(board)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "coverage.dat"
         board._lib.board_coverage(board._board, ctypes.c_char_p(os.fsencode(file)))
-        return {point: n for point, n in read(file, board.text).items() if point.block in blocks}
+        return {point: n for point, n in read(file, board.text).items() if point.block == TRAINER}
 
 
 #: targets of benchmarks.mutants
 BLOCKS = ("checker", "uart", "spi", "standalone", "flash", "slip", "frame", "host")
 DESIGNS = (*ENGINES, *BLOCKS)
+TRAINER = "trainer"  #: name of the submodule
 
 
 def counts_of(name: str, chains: int) -> Counts:
     if name in ENGINES:
         return engine(CONFIGS[name], chains)
     target = TARGETS[name]
-    return (
-        standalone(name)
-        if target.trials
-        else bench(target.make, f"equilif_sim.{target.bench}", target.config)
-    )
+    return standalone() if target.trials else bench(target.make, f"equilif_sim.{target.bench}", target.config)
 
 
 # -- explained points ------------------------------------------------------------------------------
@@ -287,10 +284,11 @@ def why(point: CoveragePoint) -> str:
 def part(counts: Mapping[CoveragePoint, int], kind: str) -> list[float]:
     """Number of points, per cent covered, per cent covered or explained."""
     of = {point: n for point, n in counts.items() if point.kind == kind}
+    if not of:
+        raise ValueError(f"no {kind} points: the design has another name in Verilog")
     missed = [point for point, n in of.items() if not n]
     unexplained = sum(not why(point) for point in missed)
-    all_points = max(1, len(of))
-    return [len(of), *(round(100 * (1 - n / all_points), 1) for n in (len(missed), unexplained))]
+    return [len(of), *(round(100 * (1 - n / len(of)), 1) for n in (len(missed), unexplained))]
 
 
 def summary(counts: Mapping[CoveragePoint, int]) -> dict[str, Any]:

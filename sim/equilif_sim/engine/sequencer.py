@@ -3,8 +3,8 @@ equilif_golden.engine.model.EngineModel.trace.
 
 State space: random programs with loops, some with early exit, conditional marks and halts, learning or not;
 loops of up to 511 iterations, with marks at any, and their cycles; nested loops up to the end of the memory;
-random status of the lanes.  Stall space: instructions are accepted immediately, at random, or so late that prefetch stops; the
-engine becomes idle, and reports that a rate has moved, immediately or late.
+random status of the lanes.  Stall space: instructions are accepted immediately, at random, or so late that
+prefetch stops; the engine becomes idle, and reports that a rate has moved, immediately or late.
 """
 
 from __future__ import annotations
