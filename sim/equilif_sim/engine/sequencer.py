@@ -71,7 +71,7 @@ async def programs(dut: Any, o_pause: Pause, idle_pause: Pause) -> None:
     words = [0] * config.program_words
     score = Scoreboard()
     await reset(dut, "start", "learn", "idle", "word", *(f"status__{name}" for name in status))
-    issued: list[int] = []  # cycles from the start to each accepted instruction
+    issued: list[tuple[int, Instruction]] = []  # cycles from the start to each accepted instruction
     answers: list[bool] = []  # status of the instructions that report it, in order
     due: Counter[str] = Counter()  # status that is not reported yet
 
@@ -81,8 +81,8 @@ async def programs(dut: Any, o_pause: Pause, idle_pause: Pause) -> None:
         ]
 
     def taken(payload: int) -> None:
-        issued.append(now() - began)
         instruction = Instruction.decode(payload)
+        issued.append((now() - began, instruction))
         score.actual(instruction)
         due.update({name: answers.pop(0) for name in telling(instruction)})
 
@@ -117,9 +117,7 @@ async def programs(dut: Any, o_pause: Pause, idle_pause: Pause) -> None:
         for k, word in enumerate(assemble(program)):
             words[k] = int(word)
         model = EngineModel(config, program)
-        trace = []
         for instruction in model.trace(learn=learn):
-            trace.append(instruction)
             score.expect(instruction)
             n += 1
             for name in telling(instruction):
@@ -136,11 +134,10 @@ async def programs(dut: Any, o_pause: Pause, idle_pause: Pause) -> None:
         if o_pause is never and program[0] == Op.REPEAT(LONGEST):
             iteration = WORDS * (len(program) - 3) + Sequencer(config).latency
             begins = {
-                t - iteration * (LONGEST - mark.count) - WORDS * program.index(mark)
-                for t, mark in zip(issued, trace, strict=True)
+                t - iteration * (LONGEST - mark.count) - WORDS * program.index(mark) for t, mark in issued
             }
             assert len(begins) == 1, f"iterations of other than {iteration} cycles: {begins}"
         if o_pause is never and program[0].op not in (Op.REPEAT, Op.HALT, Op.MARK):
-            assert issued[0] == Sequencer(config).latency
+            assert issued[0][0] == Sequencer(config).latency
     assert WIDTH == 96 and (shortened > 2) == bool(status)
     score.finish(n)

@@ -29,11 +29,13 @@ def sound(rng: np.random.Generator, hop: int) -> Any:
     first, middle, last = t == 0, t == hop // 2, t == hop - 1
     hops = [
         np.zeros(hop),
-        # the first ones of short hops give sums near 0
-        *(rng.integers(-2, 3, hop) for _ in range(1 if hop == HOP else cases(24))),
-        # those of a few hundred units show the lowest bit of a coefficient
-        *(rng.integers(-300, 301, hop) for _ in range(1 if hop == HOP else cases(24))),
-        *(rng.integers(LO, HI + 1, hop) for _ in range(1 if hop == HOP else cases(24))),
+        # noise of a few units has sums near 0 in short hops, that of a few hundred shows the lowest bit of a
+        # coefficient
+        *(
+            rng.integers(low, high, hop)
+            for low, high in ((-2, 3), (-300, 301), (LO, HI + 1))
+            for _ in range(1 if hop == HOP else cases(24))
+        ),
         np.where(t // max(1, hop // 12) % 2, LO, HI),
         np.full(hop, LO + 1),
         np.where(first, HI - 1, LO + 1),
