@@ -5,7 +5,9 @@ A result depends on three kinds of inputs.
 rtl      RTLIL of its designs, without source locations; in place of the modules of equilif_hdl, and of
          equilif_golden unless the result compares both: the default tests prove that the model is the RTL
 results  what its networks compute for a few samples; in place of equilif_golden and equilif
-code     the modules that compute it and all modules that they import, without comments and docstrings
+code     the modules that compute it and all modules that they import, without comments and docstrings, and
+         without those that define boards
+boards   in their place, engine, clock, links and memories of the boards that it names and does not build
 
 A record has the digest of each (:func:`digest`).  It is current as long as they are equal to those of the
 tree.  INPUTS is the table of all records, CLAIMS that of claims.
@@ -51,6 +53,11 @@ BOOKKEEPING = {f"benchmarks.{name}" for name in WRITERS | {"claims", "inputs", "
     "benchmarks",
     "equilif.show.console",
 }
+#: what a result depends on of a board that it does not build
+BOARD_DATA = (
+    *("clock_hz", "config", "frame_bytes", "link", "max_samples", "network", "other_links", "sdram"),
+    "state_ram",
+)
 NO_CODE = {"ctx", "kind", "returns", "type_comment"}  #: fields of a syntax tree
 LENGTH = 12  #: hexadecimal digits of a digest
 
@@ -59,13 +66,15 @@ class RecordInputs(NamedTuple):
     """Inputs of a result.
 
     ``code``: patterns of files.  ``designs``: functions that return RTLIL or files of a build.  ``results``:
-    functions whose return value is compared.  ``compares``: RTL with the golden model.
+    functions whose return value is compared.  ``compares``: RTL with the golden model.  ``boards``: names of
+    boards that ``code`` takes from the table of all boards and does not build.
     """
 
     code: Sequence[str] = ()
     designs: Sequence[Callable[[], str]] = ()
     results: Sequence[Callable[[], Any]] = ()
     compares: bool = False
+    boards: Sequence[str] = ()
 
 
 # -- code ------------------------------------------------------------------------------------------
@@ -145,14 +154,25 @@ def _read(module: str) -> Module | None:
     return Module(_hash(json.dumps([content(tree), others])), frozenset(found))
 
 
+@cache
+def _board_definitions() -> frozenset[str]:
+    """Modules that define boards: those that the table of all boards imports."""
+    table = _read("equilif_boards")
+    assert table is not None
+    found = {name for name in table.imports if name.startswith("equilif_boards.")}
+    return frozenset(found - {"equilif_boards.board"})
+
+
 def imported(roots: Iterable[str], without: tuple[str, ...] = ()) -> dict[str, Module]:
-    """``roots`` and all modules that they import, except those of the packages ``without``."""
+    """``roots`` and all modules that they import, except those of the packages ``without`` and those that
+    define boards.
+    """
     found: dict[str, Module] = {}
     left = list(roots)
     while left:
         name = left.pop()
         is_root = name in roots
-        left_out = name in BOOKKEEPING or name.partition(".")[0] in without
+        left_out = name in BOOKKEEPING | _board_definitions() or name.partition(".")[0] in without
         if name in found or left_out and not is_root:
             continue
         module = _read(name)
@@ -208,6 +228,11 @@ def board(name: str, front_end: str = "", *, sdram: bool = False) -> str:
         return _hash(json.dumps(import_module("equilif_boards.build").BuildPlan.of(found).files))
 
     return str(stored(f"board: {name} {front_end}{'sdram' * sdram}", HARDWARE, files))
+
+
+def _board_data(name: str) -> str:
+    board = import_module("equilif_boards").BOARDS[name]
+    return repr({field: getattr(board, field) for field in BOARD_DATA})
 
 
 def _engines(name: str) -> list[Callable[[], str]]:
@@ -268,8 +293,8 @@ def _covered(name: str) -> RecordInputs:
     return _target(name)
 
 
-def _code(*patterns: str) -> Callable[[], RecordInputs]:
-    return lambda: RecordInputs(patterns)
+def _code(*patterns: str, boards: Sequence[str] = ()) -> Callable[[], RecordInputs]:
+    return lambda: RecordInputs(patterns, boards=boards)
 
 
 def _trained(command: str, *patterns: str) -> Callable[[], RecordInputs]:
@@ -292,17 +317,17 @@ CLAIMS: dict[str, Callable[[], RecordInputs]] = {
     "primitives-proven": _code("tests/formal/test_*.py"),
     "proofs-long": _code("tests/formal/test_*.py"),
     "netlists-proven": _code("tests/formal/test_netlist.py"),
-    "netlist-ice40": _code("tests/engine/test_netlist.py"),
+    "netlist-ice40": _code("tests/engine/test_netlist.py", boards=["icebreaker"]),
     "netlist-ecp5": _code("tests/engine/test_netlist.py"),
-    "netlist-gowin": _code("tests/engine/test_netlist.py"),
+    "netlist-gowin": _code("tests/engine/test_netlist.py", boards=["tang-nano-9k", "tang-nano-20k"]),
     "bad-frames": _code("tests/link/test_host.py"),
     "checker": _code("tests/engine/test_checker.py"),
     "bus": _code("tests/link/test_bus.py"),
     "sdram": _code("tests/test_sdram.py"),
     "power-cuts": _code("tests/link/test_standalone_rtl.py"),
     "resets": _code("tests/engine/test_faults.py"),
-    "bad-line": _code("tests/host/test_simulated.py"),
-    "bad-port": _code("tests/host/test_hostile_host.py"),
+    "bad-line": _code("tests/host/test_simulated.py", boards=["icebreaker"]),
+    "bad-port": _code("tests/host/test_hostile_host.py", boards=["icebreaker"]),
     "pages": _code("tests/repository/test_docs.py"),
     "digits": _trained("equilif train digits"),
     "digits-rtl": _code("equilif/hardware/verify.py", "equilif/data/sets/images.py"),
@@ -321,8 +346,8 @@ CLAIMS: dict[str, Callable[[], RecordInputs]] = {
     ),
     "rate-convergence": _code("benchmarks/paper.py"),
     "state-memory": _code("benchmarks/paper.py"),
-    "embedding-table": _code("benchmarks/tables.py"),
-    "rates-of-self-attention": _code("benchmarks/self_attention.py"),
+    "embedding-table": _code("benchmarks/tables.py", boards=["ulx3s-85f"]),
+    "rates-of-self-attention": _code("benchmarks/self_attention.py", boards=["ulx3s-85f-maps"]),
     "energy": _code("equilif/hardware/energy.py", "equilif/hardware/verify.py"),
     "interchange": _code("benchmarks/interchange.py"),
     "speed": _code(*_MNIST),
@@ -346,9 +371,11 @@ INPUTS: dict[str, Callable[[str], RecordInputs]] = {
     "endurance": lambda _: RecordInputs(
         ["benchmarks/endurance.py"], results=_few_samples("equilif train digits")
     ),
-    "updates": lambda _: RecordInputs(["benchmarks/updates.py"]),
+    "updates": lambda _: RecordInputs(["benchmarks/updates.py"], boards=_benchmark("updates").BOARDS),
     "mutants": _target,
-    "sdram": _synthesised("sdram"),
+    "sdram": lambda _: RecordInputs(
+        ["benchmarks/sdram.py"], _benchmark("sdram").designs(), boards=_benchmark("sdram").TRAINED
+    ),
     "sdram boards": lambda name: RecordInputs(
         ["boards/equilif_boards/build.py"], [partial(board, name, sdram=True)]
     ),
@@ -356,6 +383,7 @@ INPUTS: dict[str, Callable[[str], RecordInputs]] = {
         ["benchmarks/sdram.py"],
         [partial(engine, _benchmark("sdram").maps_board().config)],
         _few_samples(_benchmark("sdram").MAPS_COMMAND),
+        boards=["ulx3s-85f-maps"],
     ),
     "sdram samples": lambda name: _board(
         name, "benchmarks/standalone.py", "hdl/equilif_hdl/link/flash_cache.py", "hdl/equilif_hdl/sdram.py"
@@ -373,6 +401,8 @@ def computed(record: str, entry: str) -> dict[str, str]:
         out["rtl"] = _hash(json.dumps([_hash(design()) for design in found.designs]))
     if found.results:
         out["results"] = _hash(json.dumps([result() for result in found.results]))
+    if found.boards:
+        out["boards"] = _hash(json.dumps([_board_data(name) for name in found.boards]))
     if found.code:
         without = ("equilif_hdl",) * bool(found.designs)
         without += ("equilif_golden",) * bool(found.results or found.designs and not found.compares)
