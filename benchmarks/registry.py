@@ -111,7 +111,14 @@ RECORDS = (
     Record("standalone", "standalone", "--data {data} --write {entry}", "boards", "standalone", BOARDS),
     Record("amd", "amd", "--write"),
     Record("area", "area", "--write"),
-    Record("boards", "boards", "--data {data} --builds {build} {entry}", "boards", path=BOARDS),
+    Record(
+        "boards",
+        "boards",
+        "--data {data} --builds {build} {entry}",
+        "boards",
+        path=BOARDS,
+        known="boards.BOARDS",
+    ),
     Record("campaign", "campaign"),
     Record("claims", "evidence", "--run {entry}", "claims", known="inputs.CLAIMS"),
     Record(

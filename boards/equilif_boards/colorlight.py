@@ -101,6 +101,5 @@ COLORLIGHT_I5 = replace(
     ),
     sdram=Sdram(chip_name="EM638325", config=SMALL_SDRAM, state_ram="block", clock_hz=85e6),
     leds=(("led", 0),),
-    seed=3,
     loader="colorlight-i5",
 )

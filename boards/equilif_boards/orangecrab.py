@@ -43,7 +43,6 @@ class OrangeCrab(OrangeCrabR0_2_25FPlatform):
 ORANGECRAB = replace(
     ULX3S_25F,
     name="orangecrab",
-    seed=3,
     title="OrangeCrab r0.2 25F (Lattice ECP5 LFE5U-25F)",
     platform=OrangeCrab,
     cost=130,

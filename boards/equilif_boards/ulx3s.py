@@ -23,6 +23,8 @@ FLASH = SpiFlash(area=Area(32, 224), resource="spi_flash", clock_cell="USRMCLK")
 
 #: options of nextpnr: wires of the static placer are a fifth shorter, and router2 often does not finish
 NEXTPNR = "--placer static --router router1"
+#: the static placer of 0.7, which distributions have, makes wires twice as long
+PYPI_TOOLS = ("nextpnr-ecp5",)
 
 #: next to 3.3 V and GND of the header
 SPI = spi_resource(
@@ -66,9 +68,9 @@ ULX3S_85F = Board(
     device=LFE5U_85F,
     cost=180,
     clock=Ecp5GlobalReset,
-    clock_hz=90e6,
+    clock_hz=81.25e6,
     link=UartLink(baud=3_000_000, high=("uart_tx_enable",)),
-    other_links=(SpiLink(sck_hz=22e6, place=SPI_PINS),),
+    other_links=(SpiLink(sck_hz=20e6, place=SPI_PINS),),
     flash=FLASH,
     standalone=True,
     frame_bytes=4096,
@@ -86,7 +88,7 @@ ULX3S_85F = Board(
     state_ram="distributed",
     after_read=(COLLISION_DONT_CARE,),
     nextpnr_opts=f"{NEXTPNR} --tmg-ripup",  # late wires are routed again
-    pypi_tools=("nextpnr-ecp5",),  # the static placer of 0.7 makes wires twice as long
+    pypi_tools=PYPI_TOOLS,
     leds=(("led", 0), ("led", 1), ("led", 2)),
     loader="ulx3s",
 )
@@ -102,7 +104,7 @@ MAPS = replace(
     convolution=True,
 )
 #: with weights in an SDRAM: twice the neurons, a window of 48 tiles and 16 others, and sums of 4,000 weights
-MAPS_SDRAM = replace(MAPS, lanes=32, tiles=64, numerics=Numerics(accumulator_width=28))
+MAPS_SDRAM = replace(MAPS, lanes=32, tiles=64, attention=False, numerics=Numerics(accumulator_width=28))
 
 ULX3S_85F_MAPS = replace(
     ULX3S_85F,
@@ -114,7 +116,7 @@ ULX3S_85F_MAPS = replace(
     other_links=(SpiLink(sck_hz=17e6, place=SPI_PINS),),
     config=MAPS,
     network=(784, 112, 10),
-    sdram=Sdram(chip_name="IS42S16160", config=MAPS_SDRAM),
+    sdram=Sdram(chip_name="IS42S16160", config=MAPS_SDRAM, clock_hz=50e6),
     state_ram="block",
     nextpnr_opts=NEXTPNR,
 )
@@ -150,8 +152,9 @@ ULX3S_25F = Board(
     network=(784, 56, 10),
     state_ram="distributed",
     after_read=ULX3S_85F.after_read,
+    nextpnr_opts=NEXTPNR,
+    pypi_tools=PYPI_TOOLS,
     front_end=FRONT_END,
-    seed=2,
     leds=ULX3S_85F.leds,
     loader=ULX3S_85F.loader,
 )
