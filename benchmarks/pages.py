@@ -377,8 +377,9 @@ def sdram_maps() -> str:
     """Training of convolutions with external weights, on the RTL of an engine."""
     row = _summary("sdram_maps")
     numbers = [f"{row[name]:,}" for name in ("samples", "cycles", "samples/s", "mismatches")]
-    columns = "network | board | chip | samples | cycles a sample | samples/s | mismatches"
-    return table(columns, [(row["network"], f"{row['board']} --sdram", row["chip"], *numbers)])
+    engine = f"{row['lanes']} lanes at {row['mhz']:g} MHz"
+    columns = "network | engine | chip | samples | cycles a sample | samples/s | mismatches"
+    return table(columns, [(row["network"], engine, row["chip"], *numbers)])
 
 
 def sdram_samples() -> str:

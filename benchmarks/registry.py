@@ -137,7 +137,7 @@ RECORDS = (
     Record("mutants", "mutants", "--block {entry}", "targets", known="mutants.TARGETS"),
     Record("sdram samples", "standalone", "--sdram --data {data} --write {entry}", "boards"),
     Record("sdram", "sdram", "--write --data {data} --build {build}"),
-    Record("sdram maps", "sdram", "--maps 100 --data {data} --write"),
+    Record("sdram maps", "sdram", "--maps 10 --data {data} --write"),
     Record(
         "sdram boards",
         "sdram",

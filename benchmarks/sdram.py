@@ -4,9 +4,9 @@ boards that have an SDRAM.
 Bandwidth: words per cycle by equilif_golden.sdram, which has the cycles of the RTL, refreshes included.
 --data DIR trains networks of MNIST with external weights on the engine model, whose cycles are those of the
 RTL, after an epoch on the kernel, and compares the weights with it.
---maps N --data DIR trains N samples of Fashion-MNIST by a network of convolutions on the RTL of a board's
-engine with the model of its SDRAM, after an epoch on the kernel, and compares predictions, spikes and weights
-with it.  Samples are kept in build/sdram_maps, so an interrupted run goes on.
+--maps N --data DIR trains N samples of Fashion-MNIST by a network of convolutions on the RTL of an engine with
+32 lanes, which no board has, with the model of an SDRAM, after an epoch on the kernel, and compares
+predictions, spikes and weights with it.  Samples are kept in build/sdram_maps, so an interrupted run goes on.
 --build DIR builds the memory test of a board with some seeds: cells, f_max, and DIR/SEED/top.bit to load.
 --external --build DIR takes the build of a board with external weights in DIR/BOARD, or makes it.
 """
@@ -14,6 +14,7 @@ with it.  Samples are kept in build/sdram_maps, so an interrupted run goes on.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -30,12 +31,12 @@ from equilif.data.sets import images
 from equilif.data.sets.dataset import DataSet
 from equilif.training.resolve import resolve
 from equilif_boards import BOARDS, Board
-from equilif_boards.build import NAME, REPORT, report_of
+from equilif_boards.build import NAME, REPORT, executable, report_of
 from equilif_boards.memory_test import MemoryTestDesign
 from equilif_golden.engine.chip import Chip
 from equilif_golden.engine.compiler import CapacityError
 from equilif_golden.engine.model import EngineModel
-from equilif_golden.fixed import Raw
+from equilif_golden.fixed import Numerics, Raw
 from equilif_golden.kernel import Kernel
 from equilif_golden.samples import one_hot
 from equilif_golden.sdram import CHIPS, bandwidth
@@ -88,9 +89,12 @@ def built(name: str, mhz: float, seeds: int, folder: Path) -> dict[str, Any]:
     board = BOARDS[name]
     f_max: dict[str, float] = {}
     cells: dict[str, tuple[int, int]] = {}
+    tools = dict(os.environ)
+    for tool in board.pypi_tools:
+        tools[tool.upper().replace("-", "_")] = executable(tool, new=board.pypi_tools)
     for seed in range(1, seeds + 1):
         out = folder / str(seed)
-        plan(name, mhz, f"--seed {seed}").execute_local(out)
+        plan(name, mhz, f"--seed {seed}").execute_local(out, env=tools)
         timing, cells = report_of(out / REPORT)
         f_max[str(seed)] = timing.f_max
         print(f"{board.title}, seed {seed}: {timing.f_max} MHz", flush=True)
@@ -145,8 +149,11 @@ class SimulatedSample(NamedTuple):
 
 
 def maps_board() -> Board:
-    """Board of the network of convolutions."""
-    return BOARDS[MAPS_BOARD].with_sdram()
+    """Board with 32 lanes for the network of convolutions; in simulation only, it does not route."""
+    board = BOARDS[MAPS_BOARD]
+    assert board.sdram is not None
+    config = replace(board.config, lanes=32, tiles=64, numerics=Numerics(accumulator_width=28))
+    return replace(board, sdram=replace(board.sdram, config=config)).with_sdram()
 
 
 def simulate_maps(board: Board, text: str, data: DataSet, n: int, store: Path) -> list[SimulatedSample]:
@@ -189,7 +196,8 @@ def simulated_maps(data: Path, n: int) -> dict[str, Any]:
     assert board.sdram is not None
     return {
         **records.stamp("sdram maps"),
-        "board": MAPS_BOARD,
+        "lanes": board.config.lanes,
+        "mhz": board.clock_hz / 1e6,
         "chip": board.sdram.chip_name,
         "network": " - ".join("x".join(map(str, shape)) for shape in shapes),
         "samples": n,

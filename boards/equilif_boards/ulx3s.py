@@ -103,8 +103,8 @@ MAPS = replace(
     program_words=2048,
     convolution=True,
 )
-#: with weights in an SDRAM: twice the neurons, a window of 48 tiles and 16 others, and sums of 4,000 weights
-MAPS_SDRAM = replace(MAPS, lanes=32, tiles=64, attention=False, numerics=Numerics(accumulator_width=28))
+#: with weights in an SDRAM: fewer on the chip, and sums of 4,000 weights
+MAPS_SDRAM = replace(MAPS, tiles=256, numerics=Numerics(accumulator_width=28))
 
 ULX3S_85F_MAPS = replace(
     ULX3S_85F,
@@ -116,7 +116,7 @@ ULX3S_85F_MAPS = replace(
     other_links=(SpiLink(sck_hz=17e6, place=SPI_PINS),),
     config=MAPS,
     network=(784, 112, 10),
-    sdram=Sdram(chip_name="IS42S16160", config=MAPS_SDRAM, clock_hz=50e6),
+    sdram=Sdram(chip_name="IS42S16160", config=MAPS_SDRAM),
     state_ram="block",
     nextpnr_opts=NEXTPNR,
 )
