@@ -4,8 +4,8 @@ boards that have an SDRAM.
 Bandwidth: words per cycle by equilif_golden.sdram, which has the cycles of the RTL, refreshes included.
 --data DIR trains networks of MNIST with external weights on the engine model, whose cycles are those of the
 RTL, after an epoch on the kernel, and compares the weights with it.
---maps N --data DIR trains N samples of Fashion-MNIST by a network of convolutions on the RTL of an engine with
-32 lanes, which no board has, with the model of an SDRAM, after an epoch on the kernel, and compares
+--maps N --data DIR trains N samples of Fashion-MNIST by a network of convolutions on the RTL of an engine
+with 32 lanes, which no board has, with the model of an SDRAM, after an epoch on the kernel, and compares
 predictions, spikes and weights with it.  Samples are kept in build/sdram_maps, so an interrupted run goes on.
 --build DIR builds the memory test of a board with some seeds: cells, f_max, and DIR/SEED/top.bit to load.
 --external --build DIR takes the build of a board with external weights in DIR/BOARD, or makes it.
