@@ -103,7 +103,7 @@ BY_ERRORS = {"patch": 2, "feedback": False, "schedule": Schedule(contrast="error
             None,
             ["ulx3s-25f --sdram", "ulx3s-85f", *(f"{n} --sdram" for n in (MAPS, *OTHERS_WITH_SDRAM))],
         ),
-        (Network.chain(784, 2048, 10), None, []),
+        (Network.chain(784, 2048, 10), None, [f"{MAPS} --sdram"]),
         # more program words than the standard builds of the ECP5 25F have
         (
             WORD,
@@ -130,8 +130,9 @@ BY_ERRORS = {"patch": 2, "feedback": False, "schedule": Schedule(contrast="error
             [],
         ),
         (Network.conv((8, 8), (16, 3), 10), None, [MAPS]),
-        # 11,274 neurons, and sums of 2,305 weights
-        (Network.conv((28, 28), (64, 3), (128, 6, 2), 10, **BY_ERRORS), None, [f"{MAPS} --sdram"]),
+        # 5,642 neurons, and sums of 1,153 weights
+        (Network.conv((28, 28), (32, 3), (64, 6, 2), 10, **BY_ERRORS), None, [f"{MAPS} --sdram"]),
+        (Network.conv((28, 28), (64, 3), (128, 6, 2), 10, **BY_ERRORS), None, []),
     ],
 )
 def test_builds_that_hold_a_network(network, encoding, builds):
@@ -260,7 +261,7 @@ def test_pll_frequency(board):
     for link in board.links:
         if link.kind == "uart":
             divisor = link.transport(board.clock_hz).divisor
-            assert board.clock_hz / link.baud == divisor, "a board's baud rate is exact"
+            assert abs(board.clock_hz / link.baud / divisor - 1) < 0.005
         elif link.clocks:
             div = Ecp5Dividers.find(f_in, board.clock_hz, tuple(link.clocks.values()))
             vco = board.clock_hz * div.op
