@@ -2,13 +2,12 @@
 
 Writes benchmarks/summaries/front_end.json and the pages.  Cells of each block alone are those of `yosys
 synth_ecp5`.  The latency is that of the live controller from the end of a word to the start of the engine, in
-simulation with an engine that is free.  --build adds cells and f_max of a board, which is built into the
-folder unless it has a build.
+simulation with an engine that is free.  --build adds cells and f_max of a board: the build in BUILD/BOARD, or
+a new one.
 """
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,9 +16,8 @@ from amaranth.sim import Simulator
 
 from benchmarks import pages, records
 from benchmarks.area import alone
+from benchmarks.boards import build_record
 from equilif_boards import BOARDS, Board
-from equilif_boards.build import REPORT
-from equilif_boards.build import build as build_board
 from equilif_golden.front_end import live
 from equilif_golden.front_end.segmentation import LONGEST, SHORTEST
 from equilif_golden.front_end.tokens import TOKENS
@@ -93,15 +91,6 @@ def latency(board: Board, frames: int) -> int:
     return found[0]
 
 
-def routed(folder: Path) -> dict[str, Any]:
-    """f_max in MHz and cells of a build, from the report of nextpnr."""
-    found = json.loads((folder / REPORT).read_text())
-    (clock,) = found["fmax"].values()
-    cells = found["utilization"]
-    used = {kind: [cells[name]["used"], cells[name]["available"]] for name, kind in USED.items()}
-    return {"f_max": round(clock["achieved"], 2), "constraint": round(clock["constraint"], 2), "cells": used}
-
-
 def main(
     *,
     board: Annotated[str, "name of the board"] = "colorlight-i5",
@@ -116,12 +105,13 @@ def main(
         "boards": known.get("boards", {}),
     }
     if build is not None:
-        if not (build / REPORT).exists():
-            build_board(chosen, build, seeds=1)
+        made = build_record(chosen, build, 1, {})
         found["boards"][board] = {
             **records.stamp("front end", board),
             "title": chosen.title,
             "microphone": chosen.microphone_kind,
-            **routed(build),
+            "f_max": made["f_max"],
+            "constraint": made["constraint"],
+            "cells": {kind: list(made["utilisation"][name].values()) for name, kind in USED.items()},
         }
     pages.save(RECORD, found)
