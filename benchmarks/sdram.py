@@ -33,6 +33,7 @@ from equilif.training.resolve import resolve
 from equilif_boards import BOARDS, Board
 from equilif_boards.build import NAME, REPORT, executable, report_of
 from equilif_boards.memory_test import MemoryTestDesign
+from equilif_boards.sdram import Sdram
 from equilif_golden.engine.chip import Chip
 from equilif_golden.engine.compiler import CapacityError
 from equilif_golden.engine.model import EngineModel
@@ -48,7 +49,7 @@ MAPS_RECORD = records.SUMMARIES / "sdram_maps.json"
 LENGTHS = (1, 4, 16, 64, 256, 1024, 16384)
 MHZ = 95
 BOARD = "ulx3s-25f"
-BUILDS = ("ulx3s-25f", "colorlight-i5", "icepi-zero", "tang-nano-20k", "ulx3s-85f-maps")
+BUILDS = ("ulx3s-25f", "colorlight-i5", "icepi-zero", "tang-nano-20k")
 
 
 def bandwidths(mhz: float) -> list[dict[str, Any]]:
@@ -151,9 +152,8 @@ class SimulatedSample(NamedTuple):
 def maps_board() -> Board:
     """Board with 32 lanes for the network of convolutions; in simulation only, it does not route."""
     board = BOARDS[MAPS_BOARD]
-    assert board.sdram is not None
     config = replace(board.config, lanes=32, tiles=64, numerics=Numerics(accumulator_width=28))
-    return replace(board, sdram=replace(board.sdram, config=config)).with_sdram()
+    return replace(board, sdram=Sdram(chip_name="IS42S16160", config=config)).with_sdram()
 
 
 def simulate_maps(board: Board, text: str, data: DataSet, n: int, store: Path) -> list[SimulatedSample]:

@@ -15,7 +15,6 @@ from equilif_boards.front_end import FrontEnd, microphone_resource
 from equilif_boards.link import SpiLink, UartLink, UsbLink, spi_resource
 from equilif_boards.sdram import Sdram
 from equilif_golden.engine.config import EngineConfig, Pipeline
-from equilif_golden.fixed import Numerics
 from equilif_golden.link.flash import Area
 
 #: after 2 MiB of bitstream; its clock is a dedicated configuration pin
@@ -103,8 +102,6 @@ MAPS = replace(
     program_words=2048,
     convolution=True,
 )
-#: with weights in an SDRAM: fewer on the chip, and sums of 4,000 weights
-MAPS_SDRAM = replace(MAPS, tiles=256, numerics=Numerics(accumulator_width=28))
 
 ULX3S_85F_MAPS = replace(
     ULX3S_85F,
@@ -116,7 +113,7 @@ ULX3S_85F_MAPS = replace(
     other_links=(SpiLink(sck_hz=17e6, place=SPI_PINS),),
     config=MAPS,
     network=(784, 112, 10),
-    sdram=Sdram(chip_name="IS42S16160", config=MAPS_SDRAM),
+    sdram=None,  # the routing of convolutions with the controller does not finish
     state_ram="block",
     nextpnr_opts=NEXTPNR,
 )

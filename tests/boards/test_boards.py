@@ -101,9 +101,9 @@ BY_ERRORS = {"patch": 2, "feedback": False, "schedule": Schedule(contrast="error
         (
             Network.chain(784, 128, 10),
             None,
-            ["ulx3s-25f --sdram", "ulx3s-85f", *(f"{n} --sdram" for n in (MAPS, *OTHERS_WITH_SDRAM))],
+            ["ulx3s-25f --sdram", "ulx3s-85f", *(f"{name} --sdram" for name in OTHERS_WITH_SDRAM)],
         ),
-        (Network.chain(784, 2048, 10), None, [f"{MAPS} --sdram"]),
+        (Network.chain(784, 2048, 10), None, []),
         # more program words than the standard builds of the ECP5 25F have
         (
             WORD,
@@ -130,8 +130,8 @@ BY_ERRORS = {"patch": 2, "feedback": False, "schedule": Schedule(contrast="error
             [],
         ),
         (Network.conv((8, 8), (16, 3), 10), None, [MAPS]),
-        # 5,642 neurons, and sums of 1,153 weights
-        (Network.conv((28, 28), (32, 3), (64, 6, 2), 10, **BY_ERRORS), None, [f"{MAPS} --sdram"]),
+        (Network.conv((28, 28), (24, 3), (48, 6, 2), 10, **BY_ERRORS), None, [MAPS]),
+        # sums of 2,305 weights
         (Network.conv((28, 28), (64, 3), (128, 6, 2), 10, **BY_ERRORS), None, []),
     ],
 )
