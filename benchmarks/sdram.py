@@ -49,7 +49,7 @@ MAPS_RECORD = records.SUMMARIES / "sdram_maps.json"
 LENGTHS = (1, 4, 16, 64, 256, 1024, 16384)
 MHZ = 95
 BOARD = "ulx3s-25f"
-BUILDS = ("ulx3s-25f", "colorlight-i5", "icepi-zero", "tang-nano-20k")
+BUILDS = tuple(name for name, board in BOARDS.items() if board.sdram)
 
 
 def bandwidths(mhz: float) -> list[dict[str, Any]]:

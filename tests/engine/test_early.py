@@ -189,7 +189,7 @@ EARLY_ENDS = {
 }
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("lanes", [4, 8, pytest.param(16, marks=pytest.mark.regress)])
 @pytest.mark.parametrize("name", EARLY_ENDS)
 def test_early_exit_equals_kernel(name, lanes):

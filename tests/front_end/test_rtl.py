@@ -77,6 +77,7 @@ def test_queue(tmp_path):
     assert simulate(WordQueue(), bench, tmp_path, config={"phases": 24}, simulator="icarus") == 1
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("cases", [0, pytest.param(40, marks=pytest.mark.regress)])
 @pytest.mark.parametrize("kind", KINDS)
 def test_live(kind, cases, tmp_path):

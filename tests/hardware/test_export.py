@@ -129,6 +129,7 @@ def test_names(exported):
     assert sum(n for n, _ in unnamed.values()) < 0.55 * sum(n for _, n in unnamed.values()), unnamed
 
 
+@pytest.mark.regress
 def test_names_change_no_cell(tmp_path, monkeypatch):
     """Number and width of every operator, in every module, before and after operators replace nets."""
     texts = []
@@ -223,6 +224,7 @@ def test_bus_bench_on_the_export(simulator, tmp_path):
     )
 
 
+@pytest.mark.regress
 def test_engine_bench_on_the_export(tmp_path):
     config = dataclasses.replace(SMALL, pipeline=Pipeline.SPRAM, program_words=400)
     dut = Engine(config)

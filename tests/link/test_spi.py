@@ -86,6 +86,7 @@ def test_complete_design_over_spi(ratio, tmp_path):
 
 
 # -- boards ----------------------------------------------------------------------------------------
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize(
     "name, used",
     [
