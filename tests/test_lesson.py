@@ -128,6 +128,8 @@ def test_new_class_keeps_the_others():
         (("--utterances", 3), "--learn"),
         (("--port", "x", "--out", "a.html"), "--out"),
         (("--port", "x", "--learn", "up", "--seconds", 1), "--seconds"),
+        # the samples of the lesson
+        (("words.wav", "--learn", "up", "--save", "a.npz", "--json", "a.words.npz"), "a.words.npz"),
     ],
 )
 def test_options(words, named, heard):

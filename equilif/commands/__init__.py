@@ -340,7 +340,7 @@ def _outputs(given: Mapping[str, Any], uses: Mapping[str, FileUse], overwrite: b
             inputs += there
             inputs += [p.with_name(other) for p in there if p.name == NETWORK for other in RUN]
         elif use.kind == "output" and not any(given[other] for other in use.unless):
-            outputs += paths
+            outputs += [*paths, *(other for p in paths for other in use.beside(p))]
             if there and not (use.standard and _is_standard_output(there[0])):
                 files.require_absent(there, overwrite)
     _require_distinct(outputs)

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from equilif.commands import Baud, OverwriteFiles, network_argument, panel
-from equilif.commands.options import INPUT, OUTPUT, fields_of
+from equilif.commands.options import INPUT, OUTPUT, FileUse, fields_of
 from equilif.commands.training import show_displaced
 from equilif.show import console as show
 from equilif.show import evaluation as show_evaluation
@@ -30,6 +30,11 @@ with lazy():
 command = panel("Learning")
 
 MAX_SECONDS = 86_400.0
+
+
+def _memories(network: Path) -> list[Path]:
+    """Files in which the samples of a network may be."""
+    return [lessons.memory_path(network, kind.unit) for kind in (lessons.Words, lessons.SensorSamples)]
 
 
 @dataclass(frozen=True)
@@ -61,7 +66,7 @@ class LessonOptions:
             help="With --learn: file of the new network, beside which the stored samples are.",
             show_default="learned.npz",
         ),
-        OUTPUT,
+        FileUse("output", beside=_memories),
     ] = None
 
 

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
+from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
@@ -29,12 +30,13 @@ class FileUse:
 
     An output replaces an existing file only with --overwrite, and an input never.  A file that is changed is
     checked by the command.  ``standard``: may be standard output, ``-``; ``unless``: parameters with which
-    nothing is written.
+    nothing is written; ``beside``: further files that are written beside it.
     """
 
     kind: Literal["input", "output", "changed"]
     standard: bool = False
     unless: tuple[str, ...] = ()
+    beside: Callable[[Path], Sequence[Path]] = lambda _: ()
 
 
 INPUT = FileUse("input")
