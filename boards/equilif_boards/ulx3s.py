@@ -73,7 +73,7 @@ ULX3S_85F = Board(
     flash=FLASH,
     standalone=True,
     frame_bytes=4096,
-    sdram=Sdram(chip_name="IS42S16160"),
+    sdram=Sdram(chip_name="IS42S16160", clock_hz=70e6),
     config=EngineConfig(
         lanes=32,
         tiles=192,
