@@ -69,11 +69,11 @@ ULX3S_85F = Board(
     clock=Ecp5GlobalReset,
     clock_hz=81.25e6,
     link=UartLink(baud=3_000_000, high=("uart_tx_enable",)),
-    other_links=(SpiLink(sck_hz=20e6, place=SPI_PINS),),
+    other_links=(SpiLink(sck_hz=17e6, place=SPI_PINS),),  # with SDRAM: at most 17.5 MHz
     flash=FLASH,
     standalone=True,
     frame_bytes=4096,
-    sdram=Sdram(chip_name="IS42S16160", clock_hz=70e6),
+    sdram=Sdram(chip_name="IS42S16160", clock_hz=70e6),  # at 81.25 MHz the routing did not finish
     config=EngineConfig(
         lanes=32,
         tiles=192,
@@ -110,7 +110,6 @@ ULX3S_85F_MAPS = replace(
     clock=Ecp5Pll,
     clock_hz=70e6,
     link=UartLink(baud=2_000_000, high=("uart_tx_enable",)),
-    other_links=(SpiLink(sck_hz=17e6, place=SPI_PINS),),
     config=MAPS,
     network=(784, 112, 10),
     sdram=None,  # the routing of convolutions with the controller does not finish

@@ -647,6 +647,18 @@ IN_PACKAGE = {f"O_sdram_{name}": 1 for name in ("clk", "cke", "cs_n", "cas_n", "
 IN_PACKAGE |= {"O_sdram_dqm": 4, "O_sdram_addr": 11, "O_sdram_ba": 2, "IO_sdram_dq": 32}
 
 
+@pytest.mark.parametrize("board", [board for board in BOARDS.values() if board.sdram], ids=lambda b: b.name)
+def test_links_at_the_clock_of_the_sdram_build(board):
+    """The UART is within the 2 % that adapters tolerate."""
+    for link in board.links:
+        if link.kind == "udp":
+            continue
+        clock_hz = board.with_link(link.kind).with_sdram().clock_hz
+        transport = link.transport(clock_hz)
+        if link.kind == "uart":
+            assert abs(clock_hz / link.baud / transport.divisor - 1) < 0.02
+
+
 @pytest.mark.parametrize("name", WITH_SDRAM)
 def test_external_weights_of_boards(name):
     """Pins or ports of the SDRAM, and a network that needs it."""
