@@ -83,9 +83,7 @@ COLORLIGHT_I5 = replace(
     cost=60,
     link=UartLink(baud=1_000_000, place="on the extension board's USB"),
     other_links=(
-        SpiLink(
-            sck_hz=22.5e6, place="connector P3: GND pin 4, SCK pin 6, MISO pin 8, MOSI pin 10, CS pin 12"
-        ),
+        SpiLink(sck_hz=21e6, place="connector P3: GND pin 4, SCK pin 6, MISO pin 8, MOSI pin 10, CS pin 12"),
         UdpLink(place="Ethernet port of PHY U29"),
     ),
     flash=replace(FLASH, area=Area(16, 16)),  # 2 MiB in all
