@@ -40,9 +40,10 @@ from equilif_golden.engine.features import EVERYTHING
 from equilif_golden.engine.isa import THRESHOLD_MAX
 from equilif_golden.fixed import DEFAULT
 from equilif_golden.front_end.filter_bank import SUM_WIDTH
+from equilif_golden.link.flash import SECTOR
 from equilif_golden.link.protocol import MAX_SAMPLES
 from equilif_golden.sdram import ClockedSdram
-from equilif_hdl.blocks.lif import Lif
+from equilif_hdl.blocks.lif import LEAKS, Lif
 from equilif_hdl.blocks.plasticity import Plasticity
 from equilif_hdl.blocks.rate import Measure, RateChange
 from equilif_hdl.blocks.relay import Relay
@@ -73,13 +74,14 @@ from equilif_hdl.link.udp import Udp
 from equilif_hdl.top import Top
 from equilif_sim.board import FASTEST, IDLE_TIMEOUT_BITS, SimulatedBoard
 from equilif_sim.engine.external import WithSdram
+from equilif_sim.equivalence import Contract, equivalent
 from equilif_sim.forked import BENCH, COUNT, PASSED, VERDICTS
 from equilif_sim.library import compiled
 from equilif_sim.link.engine_stub import HostBench
 from equilif_sim.link.slip import Slip
 from equilif_sim.link.uart import Uart
 from equilif_sim.link.udp import Rgmii
-from equilif_sim.mutate import INPUT, Cases, Mutant, equivalent, mutants, sample, switched
+from equilif_sim.mutate import INPUT, Mutant, mutants, sample, switched
 from equilif_sim.sdram import SdramBench, small
 from equilif_sim.sdram_chip import WORDS
 from equilif_sim.tools.run import environ, simulate
@@ -203,7 +205,7 @@ def _flash_cache() -> Target:
 
 
 SHORT = {"hop": 3, "offset": 40}  #: a hop, as in the default tests
-READINGS = {"channels": 3, "width": 12}
+READINGS = {"clock_hz": 8_000_000, "sck_hz": 1_000_000, "channels": 3, "width": 12}
 SUM = {"width": SUM_WIDTH + 1}
 WINDOWS = {"channels": 3, "window": 4, "windows": 2}
 SDRAM = SdramBench(small("MT48LC16M16", columns=64), 95_000_000)
@@ -245,7 +247,7 @@ TARGETS: dict[str, Target] = {
     ),
     "log2": Target(lambda: Log2(**SUM), "front_end.log2", SUM),
     "segmentation": Target(Segmentation, "front_end.segmentation", {"scenes": 320}),
-    "adc": Target(lambda: AdcReader(8_000_000, 1_000_000, **READINGS), "front_end.adc", READINGS),
+    "adc": Target(lambda: AdcReader(**READINGS), "front_end.adc", READINGS),
     "channels": Target(lambda: Channels(**WINDOWS), "front_end.channels", WINDOWS),
     "tokens": Target(Tokens, "front_end.tokens", {}),
     "queue": Target(WordQueue, "front_end.queue", {"phases": 24}),
@@ -276,14 +278,24 @@ TARGETS: dict[str, Target] = {
     },
 }
 
-#: inputs that are stable during operation, see the docstrings of the blocks
-HELD: Cases = {
-    "lif": [
-        {"threshold": 1 << k, "neg_threshold": (1 << 17) - (1 << k)}
-        for k in range(THRESHOLD_MAX.bit_length())
-    ],
-    "measure": [{"shift": shift} for shift in RATE_SHIFTS],
-    "plasticity": [{"shift": shift} for shift in SHIFTS],
+#: of blocks: what their docstrings demand and allow
+CONTRACTS = {
+    "lif": Contract(
+        "threshold != 0 && (threshold & (threshold - 1)) == 0 && neg_threshold == -threshold"
+        f" && (leak == 0 || leak >= {LEAKS[1]} && leak <= {LEAKS[-1]})",
+        {"threshold": "1", "leak": "1"},
+    ),
+    "scanner": Contract(
+        "!(busy_own && start)",
+        dict.fromkeys(["spiking", "second", "learning", "by_minus"], "busy_own")
+        | dict.fromkeys(["memory__spikes", "memory__plus", "memory__minus"], "memory__hold_before && !memory__fetch_before"),
+        {"o__payload": "o__valid_own"},
+    ),
+    "measure": Contract(held=[{"shift": shift} for shift in RATE_SHIFTS]),
+    "plasticity": Contract(held=[{"shift": shift} for shift in SHIFTS]),
+    "wordreservoir": Contract(f"(first & {SECTOR - 1}) == 0"),
+    "checker": Contract("!(busy_own && step)", {"word": "busy_own"}),
+    "filterbank": Contract(used={"clipped": "frame_own", "stuck": "frame_own"}),
 }
 
 
@@ -501,7 +513,7 @@ def prove_equivalence(names: Sequence[str], seconds: int, *, unproven: bool = Fa
         for k, (name, verdict) in enumerate(open_ones, 1):
             if name not in texts:
                 texts = {name: design(TARGETS[name])[0]}
-            verdict.equivalent = equivalent(texts[name], verdict.mutant, seconds, HELD)
+            verdict.equivalent = equivalent(texts[name], verdict.mutant, seconds, CONTRACTS)
             write(found)
             progress(k)
 

@@ -38,7 +38,7 @@ MT = small("MT48LC16M16", columns=16)
 @pytest.mark.parametrize("name", HZ)
 def test_rtl(name, thorough, tmp_path):
     n = simulate(SdramBench(small(name), HZ[name]), BENCH, tmp_path, thorough=thorough)
-    assert n == (7 if thorough else 5)
+    assert n == (8 if thorough else 6)
 
 
 @pytest.mark.parametrize("cycles", [200_000, pytest.param(10_000_000, marks=pytest.mark.regress)])

@@ -36,7 +36,7 @@ from equilif_golden.sdram import (
     SdramType,
     bursts,
 )
-from equilif_hdl.sdram import SdramController, SdramPort
+from equilif_hdl.sdram import QUEUE, SdramController, SdramPort
 from equilif_sim.sdram_chip import SdramChip, violations
 from equilif_sim.tools.run import bench_config, cases
 from equilif_sim.tools.scoreboard import Scoreboard
@@ -264,6 +264,19 @@ async def refreshes_under_load(dut: Any) -> None:
         delay = cycle - tb.timing.start - k * tb.timing.interval
         assert 0 < delay < MAX_REFRESH_DELAY, f"refresh {k} is {delay} cycles late"
     assert len(refreshes) >= 3
+
+
+@cocotb.test(timeout_time=20, timeout_unit="ms")
+async def reads_ahead(dut: Any) -> None:
+    """A READ that nobody takes a word of fills the queue, and no more."""
+    tb = SdramDriver(dut)
+    await tb.start()
+    requests = deque([(0, BurstRequest(0, 2 * QUEUE, False))])
+    begun = tb.timing.start + 4 * tb.timing.interval
+    await tb.run(requests, r_pause=lambda: tb.cycle < begun)
+    reads = [c.cycle for c in tb.commands if c.op == SdramOp.READ]
+    assert sum(cycle < begun for cycle in reads) == QUEUE
+    await tb.finish()
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")

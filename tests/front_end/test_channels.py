@@ -14,8 +14,8 @@ from equilif_sim.tools.run import simulate
 
 @pytest.mark.parametrize("channels, width, clock_hz", [(3, 12, 8_000_000), (8, 10, 13_700_000)])
 def test_rtl_of_adc_reader(channels, width, clock_hz, tmp_path):
-    config = {"channels": channels, "width": width}
-    reader = AdcReader(clock_hz, 1_000_000, **config)
+    config = {"clock_hz": clock_hz, "sck_hz": 1_000_000, "channels": channels, "width": width}
+    reader = AdcReader(**config)
     assert simulate(reader, "equilif_sim.front_end.adc", tmp_path, config=config, simulator="icarus") == 1
 
 

@@ -1,22 +1,25 @@
 """Bench for equilif_hdl.front_end.adc: a model of an MCP3208 or MCP3008 at the pins.
 
 State space: readings of all channels, the extremes among them; starts at any time, also during a reading.
-Checks the command, the order of the channels, the timing of the pins, and that a start during a reading is
-ignored.
+Checks the command, the order of the channels, the timing of the pins, the cycle of every edge of sck, from the
+initial values and from a reset, and that a start during a reading is ignored.
 """
 
 from __future__ import annotations
 
+import math
 import random
+from fractions import Fraction
 from typing import Any
 
 import cocotb
+from cocotb.clock import Clock
 from cocotb.triggers import ClockCycles, FallingEdge, ReadOnly, RisingEdge, with_timeout
 
 from equilif_hdl.front_end.adc import COMMAND_BITS, SAMPLING_BITS
 from equilif_sim.tools.run import bench_config
 from equilif_sim.tools.scoreboard import Scoreboard
-from equilif_sim.tools.stream import reset
+from equilif_sim.tools.stream import PERIOD_NS, drive, now
 
 READINGS = 12
 
@@ -60,11 +63,22 @@ class AdcModel:
         self.dut.miso.value = random.getrandbits(1)
 
 
-async def clocked(dut: Any) -> None:
+async def clocked(dut: Any, edges: list[int]) -> None:
+    """Cycles in which sck changes."""
     while True:
         await RisingEdge(dut.sck)
         await ReadOnly()
         assert not int(dut.csn.value), "sck rises between frames"
+        edges.append(now())
+        await FallingEdge(dut.sck)
+        edges.append(now())
+
+
+def edge_cycles(first: int, last: int) -> set[int]:
+    """Cycles of the edges of the divider's clock, whose phase is 0 before cycle ``first``."""
+    config = bench_config()
+    half = Fraction(config["clock_hz"], 2 * config["sck_hz"])
+    return {first + math.ceil(k * half) for k in range(1, int((last - first) / half) + 1)}
 
 
 async def watched(dut: Any, score: Scoreboard) -> None:
@@ -81,11 +95,21 @@ async def channels_in_order(dut: Any) -> None:
     channels = config["channels"]
     score = Scoreboard()
     adc = AdcModel(dut, config["width"], score)
-    await reset(dut, "start", "miso")
+    edges: list[int] = []
+    drive(dut, start=0, miso=0, rst=0)
+    Clock(dut.clk, PERIOD_NS, unit="ns", impl="gpi").start(start_high=False)
     cocotb.start_soon(adc.run())
     cocotb.start_soon(watched(dut, score))
-    cocotb.start_soon(clocked(dut))
+    cocotb.start_soon(clocked(dut, edges))
+    first_cycle = now()
     for n in range(READINGS):
+        if n == READINGS // 2:
+            assert edges and set(edges) <= edge_cycles(first_cycle, now())
+            edges.clear()
+            dut.rst.value = 1
+            await ClockCycles(dut.clk, 2)
+            dut.rst.value = 0
+            first_cycle = now() + 1
         await ClockCycles(dut.clk, random.randrange(1, 40))
         first = score.compared
         dut.start.value = 1
@@ -99,5 +123,6 @@ async def channels_in_order(dut: Any) -> None:
         await ClockCycles(dut.clk, 40)
         assert score.compared == first + channels == (n + 1) * channels
         assert int(dut.csn.value) == 1
+    assert edges and set(edges) <= edge_cycles(first_cycle, now())
     score.finish(READINGS * channels)
     assert adc.frames == READINGS * channels

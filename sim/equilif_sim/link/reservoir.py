@@ -1,7 +1,8 @@
 """Bench for equilif_hdl.link.reservoir, against equilif_golden.link.standalone.StandaloneTrainer.
 
 State space: places that are free, full, and of other content; words of few classes and of many, which are
-stored afterwards or not; few places and thousands; every seed, 0 included; a flash that is slow.
+stored afterwards or not; few places and thousands; every seed, 0 included; any number of words that were not
+kept, up to the largest one, which are put into the memory of the design; a flash that is slow.
 """
 
 from __future__ import annotations
@@ -16,12 +17,12 @@ from cocotb.triggers import First, ReadOnly, RisingEdge
 
 from equilif_golden.link.flash import BLOCK, ERASED, SECTOR
 from equilif_golden.link.protocol import Command
-from equilif_golden.link.standalone import LABELS, PLACES, StandaloneTrainer
+from equilif_golden.link.standalone import LABELS, MAX_DISPLACED, PLACES, StandaloneTrainer
 from equilif_sim.tools.run import bench_config
 from equilif_sim.tools.stream import drive, reset
 
 #: blocks of places, and words that come
-ROOMS = ((1, 25), (2, 12), (130, 1))
+ROOMS = ((1, 50), (2, 24), (130, 1))
 SEEDS = (0, 1, 0xFFFF_FFFF)
 
 
@@ -37,6 +38,9 @@ class ReservoirModel(StandaloneTrainer):
 
     def read(self, address: int, n: int) -> bytes:
         return self.places[address][:n]
+
+    def displace(self, label: int, words: int) -> None:
+        self._displaced[label] = words
 
     def choose(self, label: int) -> int | None:
         number = self._choose(label)
@@ -97,6 +101,15 @@ class ReservoirBench:
             await RisingEdge(self.dut.clk)
         return model
 
+    async def displace(self, label: int, words: int) -> None:
+        """As if so many words of the class had come that were not kept."""
+        entry = self.dut.classes[label]
+        count_bits = len(entry) - MAX_DISPLACED.bit_length()
+        entry.value = words << count_bits
+        await RisingEdge(self.dut.clk)
+        assert self.flash.model is not None
+        self.flash.model.displace(label, words)
+
     async def word(self, label: int) -> int | None:
         """The address of its place."""
         await self.strobe(start=1, label=label)
@@ -132,7 +145,11 @@ async def places(dut: Any) -> None:
                 is_full = seed != SEEDS[1] or random.random() < 0.8
                 command = Command.WRITE if is_full else random.choice((Command.RUN, ERASED))
                 model.places[place] = bytes([command, random.choice(labels)])
-            for _ in range(n):
+            for k in range(n):
+                if k == n // 2:
+                    for label in {*labels}:
+                        some = 1 << random.randrange(MAX_DISPLACED.bit_length())
+                        await bench.displace(label, random.choice([MAX_DISPLACED, some, random.randrange(some)]))
                 label = random.choice(labels)
                 want = model.choose(label)
                 found = await bench.word(label)
