@@ -33,17 +33,17 @@ from benchmarks.inputs import digest
 from benchmarks.mutant_programs import PROGRAMS
 from benchmarks.registry import choose
 from equilif.show.console import counted
+from equilif_golden.blocks.lif import LEAKS
 from equilif_golden.blocks.plasticity import SHIFTS
 from equilif_golden.blocks.rate import RATE_SHIFTS
 from equilif_golden.engine.config import EngineConfig, Pipeline
 from equilif_golden.engine.features import EVERYTHING
-from equilif_golden.engine.isa import THRESHOLD_MAX
 from equilif_golden.fixed import DEFAULT
 from equilif_golden.front_end.filter_bank import SUM_WIDTH
 from equilif_golden.link.flash import SECTOR
 from equilif_golden.link.protocol import MAX_SAMPLES
 from equilif_golden.sdram import ClockedSdram
-from equilif_hdl.blocks.lif import LEAKS, Lif
+from equilif_hdl.blocks.lif import Lif
 from equilif_hdl.blocks.plasticity import Plasticity
 from equilif_hdl.blocks.rate import Measure, RateChange
 from equilif_hdl.blocks.relay import Relay
@@ -288,7 +288,10 @@ CONTRACTS = {
     "scanner": Contract(
         "!(busy_own && start)",
         dict.fromkeys(["spiking", "second", "learning", "by_minus"], "busy_own")
-        | dict.fromkeys(["memory__spikes", "memory__plus", "memory__minus"], "memory__hold_before && !memory__fetch_before"),
+        | dict.fromkeys(
+            ["memory__spikes", "memory__plus", "memory__minus"],
+            "memory__hold_before && !memory__fetch_before",
+        ),
         {"o__payload": "o__valid_own"},
     ),
     "measure": Contract(held=[{"shift": shift} for shift in RATE_SHIFTS]),

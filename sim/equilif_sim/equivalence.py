@@ -3,8 +3,8 @@
     RTLIL --yosys--> one AIG with a switch --+-- original --.
                                              '-- mutant  ---+--> difference --ABC--> never 1
 
-Memories are outside of the proof: what is read from them is arbitrary, and what is written to them, and where,
-must be the same.  Registers may take part in three ways:
+Memories are outside of the proof: what is read from them is arbitrary, and what is written to them, and
+where, must be the same.  Registers may take part in three ways:
 
     apart   original and mutant have one each, which may differ; the other registers must never differ
     kept    one for both, with its next value
@@ -52,7 +52,9 @@ class Contract:
 
     def wrapper(self, module: str) -> str:
         """Verilog of a module ``it`` around the block ``block``, with the output ``keeps``."""
-        found = re.findall(r"^  wire width (\d+) (input|output) \d+ +(?:signed +)?\\(\S+)$", module, flags=re.M)
+        found = re.findall(
+            r"^  wire width (\d+) (input|output) \d+ +(?:signed +)?\\(\S+)$", module, flags=re.M
+        )
         ports = [(int(width), way, name) for width, way, name in found]
         # escaped, since a port may have the name of a keyword
         names = [rf"\{name} " for _, _, name in ports]
@@ -70,7 +72,10 @@ class Contract:
         lines += ["  reg later;", "  always @(posedge clk) later <= 1;"]
         for width, way, name in ports:
             now = name + "_own" * (way == "output")
-            lines += [f"  reg [{width - 1}:0] {name}_before;", f"  always @(posedge clk) {name}_before <= \\{now} ;"]
+            lines += [
+                f"  reg [{width - 1}:0] {name}_before;",
+                f"  always @(posedge clk) {name}_before <= \\{now} ;",
+            ]
         conditions = [f"({self.inputs})"]
         conditions += [f"!(later && ({when}) && {x} != {x}_before)" for x, when in self.stable.items()]
         lines += [f"  assign keeps = {' && '.join(conditions)};", "endmodule", ""]
@@ -82,7 +87,7 @@ NO_CONTRACT = Contract()
 
 # -- and-inverter graphs ---------------------------------------------------------------------------
 class Aig:
-    """And-inverter graph, in which equal nodes are one; literals as in AIGER: 0 and 1, then 2 x node + inverted."""
+    """And-inverter graph, in which equal nodes are one; literals as in AIGER: 2 x node + inverted."""
 
     def __init__(self) -> None:
         self.ands: dict[int, tuple[int, int]] = {}
@@ -140,7 +145,7 @@ class Aig:
 
 
 @dataclass
-class Netlist:
+class YosysModule:
     """A design as AIGER: literals, ``latches`` with their next values, all 0 at first, and names of ports."""
 
     inputs: list[int]
@@ -153,7 +158,7 @@ class Netlist:
     clocks: int
 
     @classmethod
-    def parse(cls, text: str, clocks: int) -> Netlist:
+    def parse(cls, text: str, clocks: int) -> YosysModule:
         """From the ASCII format."""
         lines = text.splitlines()
         _, _, i, n, o, a = (int(x) if x.isdigit() else 0 for x in lines[0].split()[:6])
@@ -194,7 +199,9 @@ class Netlist:
                     out[place] = [enables[k]]
                 else:
                     number = k * count // len(places)
-                    out[place] = enables[number * len(enables) // count : (number + 1) * len(enables) // count]
+                    out[place] = enables[
+                        number * len(enables) // count : (number + 1) * len(enables) // count
+                    ]
         return out
 
     def evaluate(self, aig: Aig, values: Mapping[int, int]) -> list[int]:
@@ -213,7 +220,7 @@ class Netlist:
         return out
 
 
-def netlist(text: str, mutant: Mutant, module: str, contract: Contract = NO_CONTRACT) -> Netlist:
+def netlist(text: str, mutant: Mutant, module: str, contract: Contract = NO_CONTRACT) -> YosysModule:
     """A module with what is inside of it, apart from memories, and the input ``mutant``: 1 for the mutant."""
     top = mutant.module.partition(".")[0]
     parts = dict(re.findall(r"^module \\(\S+)\n(.*?)^end\n", text, flags=re.M | re.S))
@@ -228,21 +235,21 @@ def netlist(text: str, mutant: Mutant, module: str, contract: Contract = NO_CONT
         "hierarchy -top it",
         "proc",
         "flatten it",
-        "memory_collect\nexpose -evert it/t:$mem_v2\nasync2sync\ndffunmap\nopt_clean",
+        "memory_collect\nexpose -evert it/c:* it/t:$* %d it/t:$mem_v2 %u\nasync2sync\ndffunmap\nopt_clean",
         "write_rtlil flat.il",
         "techmap\nsimplemap\nopt_clean\nsetundef -zero\naigmap\nopt_clean",
         "write_aiger -ascii -symbols -zinit it.aag",
     ]
     flat, aag = yosys(text, *passes, read=["flat.il", "it.aag"], **{"wrapper.v": wrapper})
     clocks = {*re.findall(r"connect \\(?:CLK|C) (.+)", flat)}
-    return Netlist.parse(aag, len(clocks))
+    return YosysModule.parse(aag, len(clocks))
 
 
 # -- proofs ----------------------------------------------------------------------------------------
 class Pair:
     """Original and mutant with common inputs."""
 
-    def __init__(self, design: Netlist, held: Mapping[str, int]):
+    def __init__(self, design: YosysModule, held: Mapping[str, int]):
         self.design = design
         self.aig = Aig()
         self.common: dict[int, int] = {}
@@ -257,7 +264,8 @@ class Pair:
                 self.common[literal] = self.aig.variable()
         self.state = {latch: self.aig.variable() for latch, _ in design.latches}
         self.next = dict(design.latches)
-        self.original = design.evaluate(self.aig, self.common | self.state | dict.fromkeys(map(first, self.switch), 0))
+        off = {literal: 0 for literal, _ in self.switch}
+        self.original = design.evaluate(self.aig, self.common | self.state | off)
         place = design.output_names.index("keeps")
         self.keeps = self.original[design.outputs[place]]
         self.copies: dict[int, int] = {}
@@ -284,10 +292,6 @@ class Pair:
         watched += [(n, 1) for x, n in self.design.latches if x not in apart]
         found = {aig.both(aig.differ(self.original[x], mutant[x]), used) for x, used in watched}
         return aig.any(found - {0})
-
-
-def first(pair: tuple[int, int]) -> int:
-    return pair[0]
 
 
 @dataclass
@@ -365,7 +369,12 @@ class Question:
                 return None
         # where no register is left, the question is one without time, which `pdr` leaves to `iprove`; the
         # other way around, `iprove` ends all where there is a register
-        if "Property proved" in output or "UNSATISFIABLE" in output or "rop" not in output and "erified" in output:
+        if (
+            "Property proved" in output
+            or "UNSATISFIABLE" in output
+            or "rop" not in output
+            and "erified" in output
+        ):
             return True
         return False if "asserted in frame" in output or re.search(r"\bSATISFIABLE", output) else None
 
@@ -424,7 +433,11 @@ def _proven(pair: Pair, seconds: int) -> str:
             if answer is None and small and question.answer(seconds, bdd=True):
                 return "BDDs"
             if answer:
-                return ("registers apart" if apart else "no first difference") if question.reduced else "free registers"
+                return (
+                    ("registers apart" if apart else "no first difference")
+                    if question.reduced
+                    else "free registers"
+                )
             unknown += answer is None
             if unknown == MAX_UNKNOWN:
                 break
@@ -446,7 +459,7 @@ def equivalent(
         for contract in dict.fromkeys([NO_CONTRACT, (contracts or {}).get(block, NO_CONTRACT)]):
             where = ", with its contract" * (contract is not NO_CONTRACT)
             cases.append((module, contract, f"{where}{', in the design' * (module != mutant.module)}"))
-    designs: dict[int, Netlist] = {}
+    designs: dict[int, YosysModule] = {}
     for limit in dict.fromkeys([1, seconds]):  # most proofs are short
         for k, (module, contract, where) in enumerate(cases):
             if k not in designs:

@@ -1,8 +1,8 @@
 """Bench for equilif_hdl.front_end.adc: a model of an MCP3208 or MCP3008 at the pins.
 
 State space: readings of all channels, the extremes among them; starts at any time, also during a reading.
-Checks the command, the order of the channels, the timing of the pins, the cycle of every edge of sck, from the
-initial values and from a reset, and that a start during a reading is ignored.
+Checks the command, the order of the channels, the timing of the pins, the cycle of every edge of sck, from
+the initial values and from a reset, and that a start during a reading is ignored.
 """
 
 from __future__ import annotations

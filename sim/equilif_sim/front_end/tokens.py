@@ -1,8 +1,9 @@
 """Bench for equilif_hdl.front_end.tokens.
 
-State space: words of the shortest and of the longest length, of each number of tokens and of lengths around the
-largest one, at any place in the ring; random codes, some of them near the peak, others far below; scalings at
-both ends of their ranges; a ring that answers late, or at once: then the word takes its exact cycles.
+State space: words of the shortest and of the longest length, of each number of tokens and of lengths around
+the largest one, at any place in the ring; random codes, some of them near the peak, others far below;
+scalings at both ends of their ranges; a ring that answers late, or at once: then the word takes its exact
+cycles.
 """
 
 from __future__ import annotations
@@ -79,7 +80,9 @@ async def words(dut: Any) -> None:
             read = int(content[index]) if granted and reading else random.getrandbits(8)
             drive(dut, granted=not is_late or random.random() < 0.7)
             if request:
-                drive(dut, scaled=not is_late or random.random() < 0.5, center=center[band], scale=scale[band])
+                drive(
+                    dut, scaled=not is_late or random.random() < 0.5, center=center[band], scale=scale[band]
+                )
             else:
                 drive(dut, scaled=0)
         assert (got == want).all(), np.argwhere(got != want)[:4]

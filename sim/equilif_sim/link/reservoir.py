@@ -149,7 +149,9 @@ async def places(dut: Any) -> None:
                 if k == n // 2:
                     for label in {*labels}:
                         some = 1 << random.randrange(MAX_DISPLACED.bit_length())
-                        await bench.displace(label, random.choice([MAX_DISPLACED, some, random.randrange(some)]))
+                        await bench.displace(
+                            label, random.choice([MAX_DISPLACED, some, random.randrange(some)])
+                        )
                 label = random.choice(labels)
                 want = model.choose(label)
                 found = await bench.word(label)
