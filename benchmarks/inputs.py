@@ -270,6 +270,13 @@ def _synthesised(module: str) -> Callable[[str], RecordInputs]:
 
 
 def _target(name: str) -> RecordInputs:
+    """A target of mutation testing, how its mutants are made, and how they are proven equivalent."""
+    found = _bench(name)
+    makes = ["sim/equilif_sim/mutate.py", "sim/equilif_sim/equivalence.py", "sim/equilif_sim/forked.py"]
+    return found._replace(code=[*makes, *found.code])
+
+
+def _bench(name: str) -> RecordInputs:
     """Design and bench of a target of mutation testing."""
     target = _benchmark("mutants").TARGETS[name]
     if target.trials:
@@ -279,15 +286,16 @@ def _target(name: str) -> RecordInputs:
         bench = f"sim/equilif_sim/{target.bench.replace('.', '/')}.py"
     else:
         bench = "benchmarks/mutant_programs.py"
-    code = ["sim/equilif_sim/mutate.py", "sim/equilif_sim/forked.py", bench]
     is_engine = not (target.bench or target.trials)
-    return RecordInputs(code, [partial(engine, target.config) if is_engine else partial(rtlil, target.make)])
+    return RecordInputs(
+        [bench], [partial(engine, target.config) if is_engine else partial(rtlil, target.make)]
+    )
 
 
 def _covered(name: str) -> RecordInputs:
     if name in _benchmark("coverage").ENGINES:
         return RecordInputs(["benchmarks/campaign.py"], _target(f"engine {name}").designs)
-    return _target(name)
+    return _bench(name)
 
 
 def _code(*patterns: str, boards: Sequence[str] = ()) -> Callable[[], RecordInputs]:

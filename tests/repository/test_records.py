@@ -37,6 +37,7 @@ def tree(tmp_path, monkeypatch):
     (folder / "b.py").write_text("def g(x):\n    return x + 1\n")
     (folder / "c.py").write_text("y = 1\n")
     (folder / "table.toml").write_text("z = 1\n")
+    inputs._board_definitions()  # kept: the small tree has no table of boards
     monkeypatch.setattr(inputs, "ROOT", tmp_path)
     monkeypatch.setattr(inputs, "CACHE", tmp_path / "build" / "digests.json")
     monkeypatch.setitem(inputs.LOADED, "equilif_golden.b", "golden/equilif_golden/*.toml")
