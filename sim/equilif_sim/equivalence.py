@@ -3,8 +3,9 @@
     RTLIL --yosys--> one AIG with a switch --+-- original --.
                                              '-- mutant  ---+--> difference --ABC--> never 1
 
-Memories are outside of the proof: what is read from them is arbitrary, and what is written to them, and
-where, must be the same.  Registers may take part in three ways:
+Memories are outside of the proof, at first: what is read from them is arbitrary, and what is written to them,
+and where, must be the same.  Small ones are registers, if that is not enough.  Registers may take part in
+three ways:
 
     apart   original and mutant have one each, which may differ; the other registers must never differ
     kept    one for both, with its next value
@@ -29,6 +30,7 @@ from equilif_sim.library import BuildFailed, call
 from equilif_sim.mutate import INPUT, READ, Mutant, yosys
 
 MAX_APART = 80  #: registers
+MAX_MEMORY = 2048  #: bits of memories that become registers
 MAX_BDD = 64  #: registers of a proof with BDDs
 MAX_UNKNOWN = 2  #: answers, before the next set of registers apart is tried
 DEPTHS = (0, 1, 2, 3)  #: registers are kept up to so many cycles before the difference, and then all
@@ -220,8 +222,10 @@ class YosysModule:
         return out
 
 
-def netlist(text: str, mutant: Mutant, module: str, contract: Contract = NO_CONTRACT) -> YosysModule:
-    """A module with what is inside of it, apart from memories, and the input ``mutant``: 1 for the mutant."""
+def netlist(
+    text: str, mutant: Mutant, module: str, contract: Contract = NO_CONTRACT, *, memories: bool = False
+) -> YosysModule:
+    """A module with what is inside of it, and the input ``mutant``: 1 for the mutant."""
     top = mutant.module.partition(".")[0]
     parts = dict(re.findall(r"^module \\(\S+)\n(.*?)^end\n", text, flags=re.M | re.S))
     wrapper = contract.wrapper(parts[module])
@@ -235,7 +239,9 @@ def netlist(text: str, mutant: Mutant, module: str, contract: Contract = NO_CONT
         "hierarchy -top it",
         "proc",
         "flatten it",
-        "memory_collect\nexpose -evert it/c:* it/t:$* %d it/t:$mem_v2 %u\nasync2sync\ndffunmap\nopt_clean",
+        "memory_collect",
+        "memory_map" if memories else "expose -evert it/c:* it/t:$* %d it/t:$mem_v2 %u",
+        "async2sync\ndffunmap\nopt_clean",
         "write_rtlil flat.il",
         "techmap\nsimplemap\nopt_clean\nsetundef -zero\naigmap\nopt_clean",
         "write_aiger -ascii -symbols -zinit it.aag",
@@ -444,31 +450,46 @@ def _proven(pair: Pair, seconds: int) -> str:
     return ""
 
 
+def _memory_bits(text: str, module: str) -> int:
+    """Bits of the memories in a module and inside of it."""
+    total = 0
+    for part in re.findall(r"^module \\(\S+)$|^  memory width (\d+) size (\d+)", text, flags=re.M):
+        if part[0]:
+            inside = part[0] == module or part[0].startswith(f"{module}.")
+        elif inside:
+            total += int(part[1]) * int(part[2])
+    return total
+
+
 def equivalent(
     text: str, mutant: Mutant, seconds: int = 10, contracts: Mapping[str, Contract] | None = None
 ) -> str:
     """Method that proved a mutant equivalent; empty: no proof.
 
     First of its module by itself, for all inputs that ``contracts``, by name of a block, allow; then of the
-    design.
+    design, unless it has modules that are only in Verilog.
     """
     top = mutant.module.partition(".")[0]
+    modules = {*re.findall(r"^module \\(\S+)$", text, flags=re.M)}
+    complete = modules.issuperset(re.findall(r"^  cell \\(\S+) ", text, flags=re.M))
     cases = []
-    for module in dict.fromkeys([mutant.module, top]):
+    for module in dict.fromkeys([mutant.module, *[top] * complete]):
         block = re.sub(r"\d+$", "", module.rpartition(".")[2])
         for contract in dict.fromkeys([NO_CONTRACT, (contracts or {}).get(block, NO_CONTRACT)]):
-            where = ", with its contract" * (contract is not NO_CONTRACT)
-            cases.append((module, contract, f"{where}{', in the design' * (module != mutant.module)}"))
-    designs: dict[int, YosysModule] = {}
+            for memories in (False, True) if 0 < _memory_bits(text, module) <= MAX_MEMORY else (False,):
+                how = ", with its memories" * memories + ", with its contract" * (contract is not NO_CONTRACT)
+                how += ", in the design" * (module != mutant.module)
+                cases.append((module, contract, memories, how))
+    designs: dict[str, YosysModule] = {}
     for limit in dict.fromkeys([1, seconds]):  # most proofs are short
-        for k, (module, contract, where) in enumerate(cases):
-            if k not in designs:
-                designs[k] = netlist(text, mutant, module, contract)
+        for module, contract, memories, how in cases:
+            if how not in designs:
+                designs[how] = netlist(text, mutant, module, contract, memories=memories)
             method = ""
             for held in contract.held:
-                method = _proven(Pair(designs[k], held), limit)
+                method = _proven(Pair(designs[how], held), limit)
                 if not method:
                     break
             if method:
-                return method + where
+                return method + how
     return ""
