@@ -424,6 +424,11 @@ def test_line_numbers(place, line):
     assert netfile.line_of(LINES, place) == line
 
 
+def test_line_numbers_beside_the_mark():
+    """A comment of the file has the character that lines are found by."""
+    assert netfile.line_of(f"# {3 * netfile.MARK}\n{LINES}", ("population", "a", "size")) == 4
+
+
 # -- mismatched data -------------------------------------------------------------------------------
 def tokens(n: int, width: int = 3) -> DataSet:
     """Two samples of ``n`` tokens."""

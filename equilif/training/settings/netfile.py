@@ -52,8 +52,8 @@ from equilif_golden.schedule import Schedule
 
 SUFFIX = ".toml"
 MAX_BYTES = 1 << 20  #: of a file
-#: what a line is marked by to find it: no character of TOML
-MARK = "\0"
+#: what a line is marked by to find it: a character without a meaning, of those that a comment may have
+MARK = "\ue000"
 COLUMN = 30  #: of the comments in a file that is written
 #: what a kind of population is, for those who read a file
 KINDS = {
@@ -192,6 +192,8 @@ def line_of(text: str, place: Place) -> int | None:
         from tomlkit.items import AoT, Array, InlineTable, Table
     except ModuleNotFoundError:
         return None
+    # longer than what the file may have of it
+    mark = MARK * (1 + max(map(len, re.findall(f"{MARK}+", text)), default=0))
     for n in range(len(place), 0, -1):
         try:
             document = tomlkit.parse(text)
@@ -202,13 +204,13 @@ def line_of(text: str, place: Place) -> int | None:
                 at = at.item(key) if hasattr(at, "item") else at[key]
             while isinstance(at, AoT) or isinstance(at, Table) and at.is_super_table():
                 at = at[0] if isinstance(at, AoT) else at.item(next(iter(at)))  # it has no line itself
-            at.comment(MARK)
+            at.comment(mark)
         except (TOMLKitError, AttributeError, LookupError, TypeError, ValueError, RecursionError):
             continue
         marked = document.as_string()
-        if MARK in marked:
+        if mark in marked:
             more = at.as_string().rstrip().count("\n") if isinstance(at, Array) else 0
-            return marked[: marked.index(MARK)].count("\n") + 1 - more
+            return marked[: marked.index(mark)].count("\n") + 1 - more
     return None
 
 
