@@ -8,6 +8,7 @@ python -m benchmarks NAME OPTIONS
 from __future__ import annotations
 
 import argparse
+import ast
 import importlib
 import inspect
 import sys
@@ -16,19 +17,18 @@ from pathlib import Path
 from types import ModuleType, NoneType
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
-from benchmarks.registry import BENCHMARKS, RECORDS, Benchmark
+from equilif.results import ToolFailed, machine, write_json
 
-HEADINGS = ("name", "measures", "network", "data", "metric", "record")
+HELPERS = {"__main__", "common", "mutant_programs", "training"}  #: modules that are no benchmarks
+NAMES = sorted(path.stem for path in Path(__file__).parent.glob("*.py") if path.stem not in HELPERS)
 
 
 def listing() -> str:
-    """Table of all benchmarks."""
-    rows = [HEADINGS]
-    for b in BENCHMARKS:
-        files = ", ".join(Path(record.file).name for record in RECORDS if record.benchmark == b.name)
-        rows.append((b.name, b.measures, b.network, b.data, b.metric, files))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
+    """All benchmarks with the first line of their docstrings."""
+    texts = {name: ast.parse((Path(__file__).parent / f"{name}.py").read_text()) for name in NAMES}
+    return "\n".join(
+        f"{name:16} {(ast.get_docstring(text) or '').splitlines()[0]}" for name, text in texts.items()
+    )
 
 
 def option(hint: Any, default: Any) -> dict[str, Any]:
@@ -50,52 +50,43 @@ def option(hint: Any, default: Any) -> dict[str, Any]:
     return {**settings, "type": hint, "help": text}
 
 
-def parser_of(benchmark: Benchmark, module: ModuleType) -> argparse.ArgumentParser:
+def parser_of(name: str, module: ModuleType) -> argparse.ArgumentParser:
     """Parser for the parameters of ``module.main``: keyword-only ones are options, others are positional."""
     parser = argparse.ArgumentParser(
-        prog=f"python -m benchmarks {benchmark.name}",
+        prog=f"python -m benchmarks {name}",
         description=module.__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     hints = get_type_hints(module.main, include_extras=True)
-    for name, parameter in inspect.signature(module.main).parameters.items():
-        settings = option(hints[name], parameter.default)
-        plain = name.rstrip("_")  # the name of a built-in function
+    for key, parameter in inspect.signature(module.main).parameters.items():
+        settings = option(hints[key], parameter.default)
         if parameter.kind is inspect.Parameter.KEYWORD_ONLY:
             required = parameter.default is inspect.Parameter.empty
-            parser.add_argument(f"--{plain.replace('_', '-')}", dest=name, required=required, **settings)
+            parser.add_argument(f"--{key.replace('_', '-')}", required=required, **settings)
         elif settings.get("action") == "extend":
-            parser.add_argument(name, **{**settings, "nargs": "*", "metavar": plain.upper()})
+            parser.add_argument(key, **{**settings, "nargs": "*", "metavar": key.upper()})
         else:
-            parser.add_argument(name, metavar=plain.upper(), **settings)
+            parser.add_argument(key, metavar=key.upper(), **settings)
     if get_origin(hints["return"]) is dict:
         parser.add_argument("--json", type=Path, metavar="FILE", help="file for the result and the machine")
     return parser
 
 
-def run(benchmark: Benchmark, arguments: Sequence[str]) -> int:
+def run(name: str, arguments: Sequence[str]) -> int:
     """Exit code: 1 if a comparison has failed, 2 for bad input."""
-    module = importlib.import_module(f"benchmarks.{benchmark.name}")
-    parser = parser_of(benchmark, module)
+    module = importlib.import_module(f"benchmarks.{name}")
+    parser = parser_of(name, module)
     options = vars(parser.parse_args(arguments))
     json = options.pop("json", None)
     main: Callable[..., int | Mapping[str, Any] | None] = module.main
     try:
         found = main(**options)
-    except (ValueError, OSError) as e:
-        parser.exit(2, f"{parser.prog}: error: {e}\n")
-    except RuntimeError as e:
-        from equilif.results import ToolFailed  # the list of records needs no packages
-
-        if not isinstance(e, ToolFailed):
-            raise
+    except (ValueError, OSError, ToolFailed) as e:
         parser.exit(2, f"{parser.prog}: error: {e}\n")
     if not isinstance(found, Mapping):
         return found or 0
     if json:
-        from equilif.results import machine, write_json
-
         write_json(json, {**found, "machine": machine()})
     return int(bool(found.get("mismatches")))
 
@@ -108,14 +99,13 @@ def main(arguments: Sequence[str]) -> int:
     if name in ("-h", "--help"):
         print(__doc__)
         return 0
-    known = {benchmark.name: benchmark for benchmark in BENCHMARKS}
-    if name not in known:
+    if name not in NAMES:
         print(
             f"python -m benchmarks: error: no benchmark {name!r}; without a name all are listed",
             file=sys.stderr,
         )
         return 2
-    return run(known[name], others)
+    return run(name, others)
 
 
 if __name__ == "__main__":

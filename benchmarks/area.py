@@ -1,7 +1,5 @@
 """Cell counts of every block in every pipeline.
 
-Lists changes since the recorded table, benchmarks/summaries/area.json, or writes it.
-
 Yosys synthesises the design of a board (equilif_hdl.top.Top) with a small engine and all options, without
 flattening.  The pipeline for single-port memories uses iCE40 cells, the other ECP5 cells, each with the
 passes of a board with this pipeline.  Instances of a block are one row with the largest counts.
@@ -14,14 +12,13 @@ import re
 import subprocess
 import tempfile
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
-from benchmarks import pages, records
-from benchmarks.inputs import rtlil
-from benchmarks.registry import Write, choose
+from amaranth.back import rtlil
+
+from benchmarks.common import choose
 from equilif.results import ToolFailed
 from equilif_boards import BOARDS, Board
 from equilif_boards.build import executable
@@ -31,15 +28,11 @@ from equilif_golden.engine.config import EngineConfig, Pipeline
 from equilif_golden.link.flash import Area
 from equilif_hdl.top import Top
 
-TABLE = records.SUMMARIES / "area.json"
 LANES = 4
 AREA = Area(16, 240)  #: flash area: the design includes a standalone trainer
 CLOCK_HZ = 48e6
 BAUD = 1_000_000
-#: tolerance of a block: fraction of its cells, and a number of cells
-TOLERANCE = 0.03
-MIN_SLACK = 4
-#: kinds of cells by name prefix; memories and multipliers must be equal
+#: kinds of cells by name prefix;
 KINDS = {
     "LUT4": "LUT",
     "SB_LUT4": "LUT",
@@ -56,8 +49,6 @@ KINDS = {
     "MULT18X18D": "multiplier",
     "SB_MAC16": "multiplier",
 }
-EXACT = frozenset({"block RAM", "SPRAM", "multiplier"})
-
 Cells = dict[str, int]
 Blocks = dict[str, Cells]
 
@@ -87,17 +78,11 @@ def _board(pipeline: Pipeline, family: Family) -> Board | None:
     return next(fit, None)
 
 
-def yosys() -> str:
-    """Version of Yosys; MissingTool without one."""
-    output = subprocess.run([executable("yosys"), "-V"], capture_output=True, text=True, check=True).stdout
-    return output.split()[1]
-
-
 def statistics(design: Any, passes: Iterable[str], what: str = "synthesis") -> Mapping[str, Any]:
     """Statistics of Yosys after these passes; ToolFailed with the message of Yosys."""
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
-        (work / "top.il").write_text(rtlil(lambda: design))
+        (work / "top.il").write_text(rtlil.convert(design, name="top"))
         script = "; ".join(["read_rtlil top.il", *passes, "tee -q -o stat.json stat -json"])
         command = [executable("yosys"), "-q", "-p", script]
         done = subprocess.run(command, cwd=work, capture_output=True, text=True)
@@ -105,12 +90,6 @@ def statistics(design: Any, passes: Iterable[str], what: str = "synthesis") -> M
             raise ToolFailed(f"Yosys, {what}: {done.stderr.strip()[-300:]}")
         found: dict[str, Any] = json.loads((work / "stat.json").read_text())
     return found
-
-
-def alone(block: Any, kinds: Mapping[str, str]) -> Cells:
-    """Cells by kind of one block, synthesised alone for an ECP5."""
-    found = statistics(block, ["synth_ecp5 -top top"])["design"]["num_cells_by_type"]
-    return {kind: found.get(cell, 0) for cell, kind in kinds.items()}
 
 
 def measure(pipeline: Pipeline) -> Blocks:
@@ -122,10 +101,6 @@ def design(pipeline: Pipeline) -> Top:
     config = EngineConfig(lanes=LANES, pipeline=pipeline, attention=True, early_exit=True)  # as most boards
     line = UartLink(baud=BAUD).transport(CLOCK_HZ)
     return Top(config, transport=line, state_ram=synthesis(pipeline).state_ram, flash=AREA)
-
-
-def designs() -> list[Callable[[], str]]:
-    return [partial(rtlil, partial(design, pipeline)) for pipeline in Pipeline]
 
 
 def blocks(stat: Mapping[str, Any]) -> Blocks:
@@ -157,37 +132,10 @@ def _kinds(by_type: Mapping[str, int]) -> Cells:
     return dict(sorted(found.items()))
 
 
-def differences(known: Blocks, now: Blocks) -> list[str]:
-    """Changes above the tolerance, one line each."""
-    out = []
-    for block in sorted(known.keys() | now.keys()):
-        before = known.get(block, {})
-        after = now.get(block, {})
-        for kind in sorted(before.keys() | after.keys()):
-            was, there = before.get(kind, 0), after.get(kind, 0)
-            room = 0 if kind in EXACT else max(MIN_SLACK, TOLERANCE * was)
-            if abs(there - was) > room:
-                out.append(f"{block}: {there:,} {kind}, recorded {was:,}")
-    return out
-
-
-def main(*, write: Write = False, only: Annotated[Sequence[str], "pipelines (default: all)"] = ()) -> int:
-    if write and only:
-        raise ValueError("--write is of all pipelines: leave out --only")
-    found = {}
+def main(*, only: Annotated[Sequence[str], "pipelines (default: all)"] = ()) -> None:
     for pipeline in map(Pipeline, choose(only, Pipeline, "pipeline")):
-        found[pipeline] = measure(pipeline)
-        print(f"{pipeline}: {found[pipeline]['all']}", flush=True)
-    if write:
-        table = {str(p): {"family": synthesis(p).family, "blocks": made} for p, made in found.items()}
-        content = {**records.stamp("area"), "yosys": yosys(), "lanes": LANES, "pipelines": table}
-        pages.save(TABLE, content, 4)
-        return 0
-    known = records.read(TABLE)["pipelines"]
-    changed = [
-        f"{p}, {line}"
-        for p, made in found.items()
-        for line in differences(known.get(p, {"blocks": {}})["blocks"], made)
-    ]
-    print("\n".join(changed) or "no changes")
-    return int(bool(changed))
+        for block, cells in measure(pipeline).items():
+            print(
+                f"{pipeline}  {block:24} {', '.join(f'{n:,} {kind}' for kind, n in cells.items())}",
+                flush=True,
+            )

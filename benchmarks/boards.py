@@ -1,6 +1,6 @@
 """Build every board and measure cycles and bytes of a sample; writes boards/measured.json.
 
-`equilif boards` and the tables of the pages use this file.
+`equilif boards` and the tables of the pages (benchmarks.figures) use this file.
 
 A board is not built again if its folder in --builds, or its row, is of the same netlist and tools.  A row
 has the commit at the start of this command.  Cycles: RTL simulation of the board's network after one epoch of
@@ -15,15 +15,14 @@ import json
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 
-from benchmarks import pages
+from benchmarks.common import Data, choose, commit, write
 from benchmarks.link import line_bytes
-from benchmarks.records import stamp, write
-from benchmarks.registry import Data, choose
 from benchmarks.training import BOARD_PRESET, after_an_epoch
 from equilif import results
 from equilif.data.sets.dataset import DataSet
@@ -110,7 +109,7 @@ def main(
     known = measured()
     costs: dict[tuple[object, ...], dict[str, dict[str, float]]] = {}
     for board in (BOARDS[name] for name in choose(boards, BOARDS, "board")):
-        built_from = stamp("boards", board.name)  # before the build, which may take hours
+        built_from = {"date": str(date.today()), "commit": commit()}  # before the build, which may take hours
         before = known.get(board.name, {})
         made = build_record(board, builds, seeds, before.get("build", {}))
         key = board.config, board.network, board.frame_bytes, board.max_samples
@@ -133,4 +132,3 @@ def main(
             f"{board.name}: {made['f_max']} MHz, cycles {costs[key]['cycles']}, bytes {costs[key]['bytes']}",
             flush=True,
         )
-    pages.write()

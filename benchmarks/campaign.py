@@ -3,8 +3,8 @@
 Programs form chains that start at power-up and share memories.  After each program all memories, results,
 counters and cycles are compared; weights only before they are rewritten, every fourth program.  The first
 chain of an engine has every operation in every mode with every operand at its limits; the others are random,
-from the seed, the engine and the number of the chain.  Progress is in build/records/campaign.json: a stopped
-campaign continues up to the requested numbers.  The summary is benchmarks/summaries/campaign.json.
+from the seed, the engine and the number of the chain.  A campaign can be stopped at any time: the numbers of
+programs and networks without a difference are printed at its end.
 
 A mismatch ends the campaign.  Its chain is minimised (programs, instructions and contents are removed while
 the mismatch remains) and printed as a test.
@@ -23,8 +23,6 @@ from typing import Annotated, Any
 
 import numpy as np
 
-from benchmarks import pages, records
-from benchmarks.inputs import digest
 from equilif.show.console import counted
 from equilif_golden.blocks.lif import LEAKS
 from equilif_golden.blocks.softmax import FRACTION, SHIFTS
@@ -34,12 +32,9 @@ from equilif_golden.engine.config import EngineConfig, Pipeline
 from equilif_golden.engine.isa import (
     OPERATIONS,
     Instruction,
-    Number,
     Op,
     ProgramError,
-    Span,
     check,
-    flag_name,
 )
 from equilif_golden.engine.memories import memories
 from equilif_golden.engine.model import EngineModel
@@ -67,8 +62,6 @@ from equilif_sim.verilated import VerilatedEngine
 from tests.engines import CONFIGS, SMALL
 from tests.external import EXTERNAL
 
-TABLE = records.FULL / "campaign.json"
-SUMMARY = records.SUMMARIES / "campaign.json"
 CHAIN = 25  #: programs
 SAMPLES = 4  #: of a network
 ROWS = 40  #: of an embedding table
@@ -202,44 +195,6 @@ def at_every_limit(rng: np.random.Generator, config: EngineConfig, op: Op) -> It
                 except ProgramError:
                     continue  # a mode that this engine lacks
                 yield j
-
-
-# -- coverage --------------------------------------------------------------------------------------
-def seen(i: Instruction, config: EngineConfig) -> Iterator[tuple[str, str]]:
-    """Points of functional coverage of an instruction: (operation, detail)."""
-    o = i.operation
-    flags = "+".join(flag_name(f) for f in o.modes if i.mode & f) or "plain"
-    yield i.op.name, f"mode {flags}"
-    for name, operand in o.operands.items():
-        if isinstance(operand, Span):
-            g = i.groups(name)
-            size = getattr(config, operand.memory)
-            limit = min([size, *(config.tiles,) * ("tile" in o.operands)])
-            yield i.op.name, f"{name}: " + ("one group" if g.n == 1 else "all" if g.n == limit else "some")
-            if g.first == 0:
-                yield i.op.name, f"{name}: from the first"
-            if g.first + g.n == size:
-                yield i.op.name, f"{name}: to the last"
-        elif isinstance(operand, Number):
-            n, allowed = i[name], operand.allowed
-            where = "least" if n == allowed[0] else "most" if n == allowed[-1] else "between"
-            yield i.op.name, f"{name}: {where}"
-        elif i.op != Op.CONVOLVE:
-            tiles = i.n_src * i.n_dst
-            external = i.is_external(config)
-            end = config.all_tiles if external else config.tiles
-            yield i.op.name, f"{name}: " + ("external" if external else "all" if tiles == end else "some")
-            if i[name] + tiles == end:
-                yield i.op.name, f"{name}: to the last" + " external" * external
-
-
-def points(config: EngineConfig) -> set[tuple[str, str]]:
-    """All points of an engine: those of its directed programs, generated from the tables."""
-    out: set[tuple[str, str]] = set()
-    for case in directed(config, np.random.default_rng(0)):
-        for i in case.program:
-            out |= set(seen(i, config))
-    return out
 
 
 # -- minimisation ----------------------------------------------------------------------------------
@@ -533,58 +488,9 @@ def network_differs(make: Callable[[], VerilatedEngine], network: Network, rng: 
 
 
 # -- campaign --------------------------------------------------------------------------------------
-def read() -> dict[str, Any]:
-    """Progress of a campaign of the present engines."""
-    empty: dict[str, Any] = {
-        "seed": None,
-        "seconds": 0.0,
-        "chains": {},
-        "programs": {},
-        "networks": {},
-        "coverage": {},
-        "inputs": digest("campaign"),
-    }
-    done = records.read(TABLE)
-    return done if done.get("inputs") == empty["inputs"] else empty
-
-
-def fewest_results(done: Mapping[str, int]) -> list[tuple[int, str]]:
-    """Engines with the fewest results."""
-    least = min(done.get(name, 0) for name in ENGINES)
-    return [(k, name) for k, name in enumerate(ENGINES) if done.get(name, 0) < least + 2 * CHAIN]
-
-
-def run_programs(done: dict[str, Any], n: int, seed: int, seconds: float) -> None:
-    """Distribute the missing programs up to ``n`` evenly over the engines."""
-    for config in ENGINES.values():
-        VerilatedEngine(config)  # compiled before timing starts
-    begun = last = time.monotonic()
-    with counted("programs", n) as progress:
-        while sum(done["programs"].values()) < n and time.monotonic() - begun < seconds:
-            for number, name in fewest_results(done["programs"]):
-                config = ENGINES[name]
-                chain = done["chains"].get(name, 0)
-                rng = np.random.default_rng([seed, number, chain])
-                given = directed(config, rng) if not chain else chain_of(config, rng)
-                run_chain(name, config, given)
-                done["chains"][name] = chain + 1
-                done["programs"][name] = done["programs"].get(name, 0) + len(given)
-                points_seen = done["coverage"].setdefault(name, {})
-                for case in given:
-                    for i in case.program:
-                        for what in seen(i, config):
-                            key = " ".join(what)
-                            points_seen[key] = points_seen.get(key, 0) + 1
-            progress(sum(done["programs"].values()))
-            if time.monotonic() - last > 20:
-                done["seconds"] += time.monotonic() - last
-                last = time.monotonic()
-                records.write(TABLE, done, 3)
-    done["seconds"] += time.monotonic() - last
-    records.write(TABLE, done, 3)
-
-
 def run_chain(name: str, config: EngineConfig, chain: Sequence[Case]) -> None:
+    """Compare a chain; SystemExit with a test of the minimal chain after a mismatch."""
+
     def make() -> VerilatedEngine:
         return VerilatedEngine(config)
 
@@ -594,57 +500,57 @@ def run_chain(name: str, config: EngineConfig, chain: Sequence[Case]) -> None:
         sys.exit(as_test(config, shrunk(make, config, chain), what))
 
 
-def run_networks(done: dict[str, Any], n: int, seed: int, seconds: float) -> None:
-    begun = time.monotonic()
-    with counted("networks", n) as progress:
-        while sum(done["networks"].values()) < n and time.monotonic() - begun < seconds:
-            for number, name in fewest_results(done["networks"]):
-                config = room_of(ENGINES[name])
-                k = done["networks"].get(name, 0)
-                rng = np.random.default_rng([seed, 1000 + number, k])
-                network = None
-                while network is None:
-                    try:
-                        network = random_network(rng, config)
-                        placed = Compiled(network, config)
-                        if config.external and not placed.external and placed.table is None:
-                            raise CapacityError("all weights are on the chip")
-                        what = network_differs(functools.partial(VerilatedEngine, config), network, rng)
-                    except (CapacityError, ValueError):
-                        network = None  # invalid or too large
-                if what:
-                    sys.exit(f"{name}, network {k} of seed {seed}: {what}\n{network}")
-                done["networks"][name] = k + 1
-            progress(sum(done["networks"].values()))
-            records.write(TABLE, done, 3)
+def run_programs(n: int, seed: int, ends: float) -> Iterator[int]:
+    """Compare ``n`` programs, chains of all engines in turn, until the time ``ends``; yields their number."""
+    done = chain = 0
+    while done < n:
+        for number, (name, config) in enumerate(ENGINES.items()):
+            if done >= n or time.monotonic() > ends:
+                return
+            rng = np.random.default_rng([seed, number, chain])
+            given = chain_of(config, rng) if chain else directed(config, rng)
+            run_chain(name, config, given)
+            done += len(given)
+            yield done
+        chain += 1
 
 
-# -- summary ---------------------------------------------------------------------------------------
-def summary(done: Mapping[str, Any]) -> dict[str, Any]:
-    """Numbers of runs, coverage points and missed points of each engine."""
-    engines = {}
-    for name, config in ENGINES.items():
-        every = {" ".join(point) for point in points(config)}
-        engines[name] = {
-            "programs": done["programs"].get(name, 0),
-            "networks": done["networks"].get(name, 0),
-            "points": len(every),
-            "missed": sorted(every - done["coverage"].get(name, {}).keys()),
-        }
-    return {"seed": done["seed"], "seconds": round(done["seconds"]), "engines": engines}
+def run_networks(n: int, seed: int, ends: float) -> Iterator[int]:
+    """Compare ``n`` networks, all engines in turn, until the time ``ends``; yields their number."""
+    for k in range(n):
+        if time.monotonic() > ends:
+            return
+        number = k % len(ENGINES)
+        name, config = list(ENGINES.items())[number]
+        config = room_of(config)
+        rng = np.random.default_rng([seed, 1000 + number, k // len(ENGINES)])
+        network = None
+        while network is None:
+            try:
+                network = random_network(rng, config)
+                placed = Compiled(network, config)
+                if config.external and not placed.external and placed.table is None:
+                    raise CapacityError("all weights are on the chip")
+                what = network_differs(functools.partial(VerilatedEngine, config), network, rng)
+            except (CapacityError, ValueError):
+                network = None  # invalid or too large
+        if what:
+            sys.exit(f"{name}, network {k} of seed {seed}: {what}\n{network}")
+        yield k + 1
 
 
 def main(
     *,
-    programs: Annotated[int, "total number of programs"] = 100_000,
-    networks: Annotated[int, "total number of networks"] = 1_000,
-    seed: int = 1,
+    programs: Annotated[int, "number of programs"] = 100_000,
+    networks: Annotated[int, "number of networks"] = 1_000,
+    seed: Annotated[int, "another seed makes other programs"] = 1,
     seconds: Annotated[float, "time limit of programs and of networks"] = float("inf"),
 ) -> None:
-    done = read()
-    if done["seed"] not in (None, seed):
-        raise ValueError(f"{TABLE} is of seed {done['seed']}: move it away first")
-    done["seed"] = seed
-    run_networks(done, networks, seed, seconds)
-    run_programs(done, programs, seed, seconds)
-    pages.save(SUMMARY, {**records.stamp("campaign"), **summary(done)})
+    for what, n, run in (("networks", networks, run_networks), ("programs", programs, run_programs)):
+        done = 0
+        try:
+            with counted(what, n) as progress:
+                for done in run(n, seed, time.monotonic() + seconds):
+                    progress(done)
+        finally:
+            print(f"{done:,} {what} of seed {seed}, no difference", flush=True)

@@ -27,9 +27,8 @@ from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 
-from benchmarks import pages, records
-from benchmarks.registry import Data, Write, choose
-from benchmarks.training import BOARD_PRESET, random_data
+from benchmarks.common import Data, choose
+from benchmarks.training import BOARD_PRESET
 from equilif.bench.compiled_backpropagation import CompiledBackpropagation
 from equilif.data.base.arrays import Bytes
 from equilif.data.sets import images
@@ -39,7 +38,6 @@ from equilif_golden.fixed import Raw
 from equilif_golden.kernel import Kernel
 from equilif_golden.replay import ClassMeans, Replay, Reservoir
 
-SUMMARY = records.SUMMARIES / "continual.json"
 LIMIT = 64 * 1024  #: bytes of what is stored
 PER_SAMPLE = BOARD_SETTINGS.replay_per_sample
 N_TASKS = {"split": 5, "permuted": 10}
@@ -169,20 +167,6 @@ def measure(data: DataSet, method: Method, seed: int) -> dict[str, Any]:
     }
 
 
-def few_samples(name: str) -> list[list[int]]:
-    """Predictions of a network, and its weights, after a few random samples."""
-    if METHODS[name].backpropagation:
-        return []  # sums of floating-point numbers may depend on the machine
-    data = random_data("mnist")
-    learner = ReplayLearner(data, METHODS[name], 0)
-    assert isinstance(learner.learner, Kernel)
-    found = []
-    for _ in range(2):
-        learner.train(data.x_train, data.y_train)
-        found.append(learner.learner.predict(data.x_test).tolist())
-    return [*found, *(w.ravel().tolist() for w in learner.learner.weights.values())]
-
-
 def main(
     *,
     data: Data,
@@ -190,10 +174,9 @@ def main(
     seeds: Annotated[int | None, "number of seeds, from 0 (default: 5, of permuted 3)"] = None,
     validation: Annotated[bool, "test on 10,000 training samples"] = False,
     learning_rate: Annotated[float | None, "another learning rate, for --validation"] = None,
-    write: Write = False,
 ) -> None:
-    if write and validation or learning_rate and not validation:
-        raise ValueError("--write is for the test samples, --learning-rate for --validation")
+    if learning_rate and not validation:
+        raise ValueError("--learning-rate is for --validation")
     every = images.load("mnist", data)
     if validation:
         every = validation_part(every)
@@ -210,12 +193,3 @@ def main(
             raise ValueError(f"{name} stores {stored:,} bytes, more than {LIMIT:,}")
         accuracy = [f["accuracy"] for f in found]
         print(f"{name:34} {statistics.mean(accuracy):6.2f} %  {accuracy}  {stored:,} bytes", flush=True)
-        course = "classes after each task"
-        if write:
-            entry = {
-                **records.stamp("continual", name),
-                "accuracy": accuracy,
-                "bytes": stored,
-                course: np.mean([f[course] for f in found], axis=0).round(2).tolist(),
-            }
-            pages.save_entry(SUMMARY, "methods", name, entry, METHODS)

@@ -1,9 +1,9 @@
 """Line and toggle coverage of the RTL by the benches, measured by Verilator.
 
 Engines run the directed and random programs of benchmarks.campaign; checker and link run their cocotb
-benches. build/records/coverage has the counts of all points.  A line is a branch of the generated Verilog; a
-toggle is a rising or falling bit.  Instances of a block are merged: a bit that toggles in one lane is
-covered.
+benches; build/benchmarks/coverage has the counts of all points.  A line is a branch of the generated
+Verilog; a toggle is a rising or falling bit.  Instances of a block are merged: a bit that toggles in one
+lane is covered.
 """
 
 from __future__ import annotations
@@ -20,10 +20,9 @@ from typing import Annotated, Any, NamedTuple
 import numpy as np
 from amaranth.back import verilog
 
-from benchmarks import pages, records
 from benchmarks.campaign import chain_of, difference, directed
+from benchmarks.common import BUILD, choose
 from benchmarks.mutants import TARGETS
-from benchmarks.registry import choose
 from equilif.results import write_json
 from equilif.show.console import stages
 from equilif_golden.blocks.plasticity import DITHER_MASK
@@ -38,8 +37,7 @@ from tests.engines import CONFIGS
 from tests.standalone import AREA, CONFIG
 from tests.standalone_trials import TRIALS
 
-SUMMARY = records.SUMMARIES / "coverage.json"
-RESULTS = records.FULL / "coverage"
+RESULTS = BUILD / "coverage"
 OPTIONS = ["--coverage-line", "--coverage-toggle"]
 #: one for each pipeline
 ENGINES = ("P4-SPRAM", "P4-without-attention", "P8")
@@ -198,103 +196,24 @@ def counts_of(name: str, chains: int) -> Counts:
     return standalone() if target.trials else bench(target.make, f"equilif_sim.{target.bench}", target.config)
 
 
-# -- explained points ------------------------------------------------------------------------------
-class Reason(NamedTuple):
-    """Why points of ``block`` and ``signal`` (regular expressions) are not covered, from bit ``bit`` on
-    (lines and single bits: 0).
-    """
+# -- summary ---------------------------------------------------------------------------------------
+def part(counts: Mapping[CoveragePoint, int], kind: str) -> str:
+    """Per cent of the points that are covered."""
+    of = [n for point, n in counts.items() if point.kind == kind]
+    if not of:
+        raise ValueError(f"no {kind} points: the design has another name in Verilog")
+    return f"{100 * sum(map(bool, of)) / len(of):.1f} % of {len(of):,} {kind} points"
 
-    block: str
-    signal: str
-    bit: int
-    why: str
 
-    def fits(self, point: CoveragePoint) -> bool:
-        numbers = bits(point)
-        return bool(
-            re.fullmatch(self.block, point.block)
-            and re.fullmatch(self.signal, point.signal)
-            and (numbers[0] >= self.bit if numbers else not self.bit)
-        )
+def summary(counts: Mapping[CoveragePoint, int]) -> str:
+    """Lines, toggles, and uncovered signals of a design."""
+    left = _signals(point for point, n in counts.items() if not n)
+    return f"{part(counts, 'line')}, {part(counts, 'toggle')}; not covered: {left or 'none'}"
 
 
 def bits(point: CoveragePoint) -> list[int]:
     """The bit of a toggle; empty for single-bit signals and lines."""
     return [int(n) for n in re.findall(r"\[(\d+)\]", point.where)[-1:]] if point.kind == "toggle" else []
-
-
-_HOST = "a host alone writes several values at once: tests/link/test_host.py, tests/host/test_simulated.py"
-_TABLE = "what an operation costs is a number of a table; none has these bits, or costs this at its fetch"
-_LONG = "counters of 32 bits, and a program of the campaign has thousands of cycles"
-_EARLY = "these engines have no early end: tests/engine/test_early.py"
-_SHORT = "programs of the campaign have few instructions and iterations: tests/engine/test_sequencer.py"
-_FULL = "a softmax over nearly all patterns, with equal scores: proven (tests/formal/test_softmax.py)"
-_CONSTANT = "constant in an engine of this size and pipeline, from reset on"
-_PORTS = "its memories have two ports, so nothing waits for one"
-_READY = "a stream that is never made to wait here, or a strobe that comes with the reset alone"
-_TRAINER = "of a host with a standalone trainer: tests/link/test_standalone_rtl.py"
-_STAND_IN = "the engine's place is taken by memories that count few runs: tests/host/test_simulated.py"
-_LARGE = "operands of larger engines: tests/engine/test_checker.py"
-_SAVED = "charges that SAVE has copied: some bits of some words, of which all others are seen"
-_MAPS = "maps, kernels and groups of the largest sizes: the benches of geometry, scanner and walker"
-_EXTREME = "an accumulator near its end: the bench of the block, and proofs"
-_CHIP = "there is one chip, of one name, and its area lies at the begin"
-
-REASONS = (
-    Reason("flashcontroller", "physical", 21, _CHIP),
-    Reason("flashcontroller", "port__chip", 0, _CHIP),
-    Reason("engine|access", "host__mem_repeat|repeats", 0, _HOST),
-    Reason("activity", ".*_(of_command|of_fetch|more)", 0, _TABLE),
-    Reason("activity|engine", "counts|host__(activity|accesses|spikes|cycles)", 8, _LONG),
-    Reason("engine", "host__prediction", 6, _CONSTANT),
-    Reason("sequencer", "early_exit|moved|addr|done|jump|left_0", 0, _EARLY),
-    Reason("sequencer", "first_[01]|left_1|pc|word_addr", 3, _SHORT),
-    Reason("divider|softmax", "c|total", 4, _FULL),
-    Reason("lanes", "scale", 3, _FULL),
-    Reason("divider", "remainder", 0, _CONSTANT),
-    Reason("softmax", r"mantissa\d", 7, _CONSTANT),
-    Reason("lane", "column", 16, _CONSTANT),
-    Reason("scanner", "done|rest", 0, _CONSTANT),
-    Reason("scanner|engine|walker", "allow|pause|next_run|restart_walk|by_minus", 0, _PORTS),
-    Reason("relay", "clipped4", 0, _EXTREME),
-    Reason("geometry|positions", ".*", 2, _MAPS),
-    Reason(".*", r"(.*[._])?(columns|rows|columns_left|rows_left|(kernel|window)_(columns|rows))", 3, _MAPS),
-    Reason(".*", r"steps(\..*)?|i|o|place|o__payload|i__payload|next_place|stride", 3, _MAPS),
-    Reason(".*", r"(instruction|issued)\.n?_?dst", 4, _MAPS),
-    Reason("state", "s_memory", 0, _SAVED),
-    Reason("engine", "local_mem_repeat", 0, _HOST),
-    Reason("engine", "(fetching__)?addr", 7, _SHORT),
-    Reason("walker", "left", 4, _MAPS),
-    Reason("weights", r"selected.*_late", 0, _CONSTANT),
-    Reason("softmax", r"y\d", 0, _FULL),
-    Reason("framer|crc|decoder|host", "i__ready|o__ready|start", 0, _READY),
-    Reason("host", "fsm_state", 0, _READY),
-    Reason("framer|host", r"trainer_frame|line_lost|dropped|dropped_end|status", 0, _TRAINER),
-    Reason("host", "engine__(prediction|cycles|spikes|accesses)", 5, _STAND_IN),
-    Reason("host", "(engine__)?mem_rdata", 18, _CONSTANT),
-    Reason("checker", "base|total", 10, _LARGE),
-)
-
-
-def why(point: CoveragePoint) -> str:
-    return next((reason.why for reason in REASONS if reason.fits(point)), "")
-
-
-# -- summary ---------------------------------------------------------------------------------------
-def part(counts: Mapping[CoveragePoint, int], kind: str) -> list[float]:
-    """Number of points, per cent covered, per cent covered or explained."""
-    of = {point: n for point, n in counts.items() if point.kind == kind}
-    if not of:
-        raise ValueError(f"no {kind} points: the design has another name in Verilog")
-    missed = [point for point, n in of.items() if not n]
-    unexplained = sum(not why(point) for point in missed)
-    return [len(of), *(round(100 * (1 - n / len(of)), 1) for n in (len(missed), unexplained))]
-
-
-def summary(counts: Mapping[CoveragePoint, int]) -> dict[str, Any]:
-    """Lines, toggles, and uncovered unexplained signals of a design."""
-    left = [point for point, n in counts.items() if not n and not why(point)]
-    return {"lines": part(counts, "line"), "toggles": part(counts, "toggle"), "unexplained": _signals(left)}
 
 
 def _signals(points: Iterable[CoveragePoint]) -> str:
@@ -325,5 +244,4 @@ def main(
             others = (*BENCHES, *AROUND.get(name, ()))
             counts = {point: n for point, n in counts.items() if point.block not in others}
             write_json(RESULTS / f"{name}.json", [[*point, n] for point, n in counts.items()])
-            entry = {**records.stamp("coverage", name), **summary(counts)}
-            pages.save_entry(SUMMARY, "designs", name, entry, DESIGNS)
+            print(f"{name}: {summary(counts)}", flush=True)

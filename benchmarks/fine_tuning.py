@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 import numpy as np
 
-from benchmarks.registry import Data, Epochs, choose
+from benchmarks.common import Data, Epochs, choose
 from equilif.data.sets.dataset import DataSet
 from equilif.hardware.verify import VerificationPlan, compare
 from equilif.training.backends.phases import EpochPlan, EpochSamples

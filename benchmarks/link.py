@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 import numpy as np
 
-from benchmarks.registry import Data, choose
+from benchmarks.common import Data, choose
 from benchmarks.training import BOARD_PRESET, after_an_epoch
 from equilif.data.sets.dataset import DataSet
 from equilif.hardware import boards as known

@@ -3,8 +3,7 @@
 A target is a block with its bench, an engine with random programs, or a complete design with the tests of
 standalone training.  Mutants are drawn uniformly from the source lines.  A mutant is killed when the bench
 finds a mismatch or takes more than twice the time of the original, which must pass before and after.  Results
-are in build/records/mutants.json, so a stopped campaign continues; the summary is
-benchmarks/summaries/mutants.json.
+are in build/benchmarks/mutants.json, so a stopped campaign continues; another commit begins a new one.
 """
 
 from __future__ import annotations
@@ -16,7 +15,6 @@ import resource
 import tempfile
 import time
 import warnings
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -26,12 +24,10 @@ from typing import Annotated, Any
 from amaranth import UnusedElaboratable
 from amaranth.back import rtlil
 
-from benchmarks import mutant_programs, pages, records
+from benchmarks import common, mutant_programs
 from benchmarks.campaign import ENGINES
-from benchmarks.explained import line
-from benchmarks.inputs import digest
+from benchmarks.common import choose
 from benchmarks.mutant_programs import PROGRAMS
-from benchmarks.registry import choose
 from equilif.show.console import counted
 from equilif_golden.blocks.lif import LEAKS
 from equilif_golden.blocks.plasticity import SHIFTS
@@ -91,8 +87,7 @@ from tests.standalone import AREA
 from tests.standalone import CONFIG as ALONE
 from tests.standalone_trials import TRIALS
 
-TABLE = records.FULL / "mutants.json"
-SUMMARY = records.SUMMARIES / "mutants.json"
+TABLE = common.BUILD / "mutants.json"
 PACKAGE = "equilif_hdl"
 MORE_PROGRAMS = 3000  #: for mutants that survive those
 
@@ -319,10 +314,9 @@ class MutantVerdict:
 
 @dataclass
 class Found:
-    """Verdicts of a target; ``seconds``: total CPU time; ``inputs``: digests of design and bench."""
+    """Verdicts of a target; ``seconds``: total CPU time."""
 
     seed: int
-    inputs: dict[str, str]
     seconds: float = 0.0
     verdicts: list[MutantVerdict] = field(default_factory=list)
 
@@ -452,11 +446,13 @@ def _trials(target: Target, verilog: str, n: int) -> list[bool]:
 
 # -- all -------------------------------------------------------------------------------------------
 def read() -> dict[str, Found]:
-    """Verdicts on the present designs, by the present benches."""
+    """Verdicts at the present commit."""
+    content = common.read(TABLE)
+    if content.get("commit") != common.commit():
+        return {}
     return {
-        name: Found(one["seed"], one["inputs"], one["seconds"], [MutantVerdict(*v) for v in one["verdicts"]])
-        for name, one in records.read(TABLE).items()
-        if one.get("inputs") == digest("mutants", name)
+        name: Found(one["seed"], one["seconds"], [MutantVerdict(*v) for v in one["verdicts"]])
+        for name, one in content["targets"].items()
     }
 
 
@@ -465,7 +461,7 @@ def write(found: Mapping[str, Found]) -> None:
     content = {name: dataclasses.asdict(found[name]) for name in TARGETS if name in found}
     for one in content.values():
         one["verdicts"] = [list(verdict.values()) for verdict in one["verdicts"]]
-    records.write(TABLE, content, 3)
+    common.write(TABLE, {"commit": common.commit(), "targets": content}, 4)
 
 
 def spent() -> float:
@@ -479,7 +475,7 @@ def campaign(names: Sequence[str], count: int, seed: int, chunk: int) -> None:
     with counted("mutants", sum(max(0, n) for n in wanted.values())) as progress:
         done = 0
         for name in names:
-            one = found.setdefault(name, Found(seed, digest("mutants", name)))
+            one = found.setdefault(name, Found(seed))
             while wanted[name] > 0:
                 before = spent()
                 begun = time.monotonic()
@@ -522,29 +518,13 @@ def prove_equivalence(names: Sequence[str], seconds: int, *, unproven: bool = Fa
 
 
 # -- summary ---------------------------------------------------------------------------------------
-def summary(one: Found) -> dict[str, Any]:
-    """Counts of a target, an example for each proof method, and unproven survivors with their lines."""
-    proven: dict[str, list[Mutant]] = defaultdict(list)
-    for v in one.verdicts:
-        if v.equivalent:
-            proven[v.equivalent].append(v.mutant)
-    return {
-        "seed": one.seed,
-        "seconds": round(one.seconds),
-        "mutants": len(one.verdicts),
-        "killed": sum(v.killed for v in one.verdicts),
-        "equivalent": {how: [len(of), of[0].name] for how, of in sorted(proven.items())},
-        "open": [[v.mutant.name, line(v.source)] for v in one.verdicts if not v.killed and not v.equivalent],
-    }
-
-
-def summarise(found: Mapping[str, Found], names: Iterable[str]) -> None:
-    """Replace the summary of these targets."""
-    known = records.read(SUMMARY).get("targets", {})
-    known |= {
-        name: {**records.stamp("mutants", name), **summary(found[name])} for name in names if name in found
-    }
-    pages.save(SUMMARY, {"targets": {name: known[name] for name in TARGETS if name in known}})
+def summary(name: str, one: Found) -> str:
+    """Counts of a target, and its survivors that are not proven equivalent."""
+    killed = sum(v.killed for v in one.verdicts)
+    proven = sum(bool(v.equivalent) for v in one.verdicts)
+    left = [v.mutant.name for v in one.verdicts if not v.killed and not v.equivalent]
+    counts = f"{len(one.verdicts)} mutants, {killed} killed, {proven} equivalent, {one.seconds:.0f} s"
+    return "\n    ".join([f"{name}: {counts}", *left])
 
 
 def main(
@@ -570,4 +550,4 @@ def main(
         if not equivalence:
             campaign(names, count, seed, chunk)
         prove_equivalence(names, seconds, unproven=unproven)
-    summarise(read(), names)
+    print("\n".join(summary(name, one) for name, one in read().items() if name in names))

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated
 
-from benchmarks.registry import choose
+from benchmarks.common import choose
 from equilif import Request, Run, resolve
 from equilif.data.sets import images
 from equilif.show import console as show

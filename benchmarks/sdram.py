@@ -22,10 +22,8 @@ from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 
-from benchmarks import pages, records
 from benchmarks.boards import build_record
-from benchmarks.inputs import ROOT
-from benchmarks.registry import Data, Write, choose
+from benchmarks.common import BUILD, Data, choose, read, write
 from benchmarks.training import BOARD_PRESET, after_an_epoch, plan_after_an_epoch, request
 from equilif.data.sets import images
 from equilif.data.sets.dataset import DataSet
@@ -43,9 +41,6 @@ from equilif_golden.samples import one_hot
 from equilif_golden.sdram import CHIPS, bandwidth
 from equilif_sim.verilated import VerilatedEngine, library, rtl
 
-RECORD = records.SUMMARIES / "sdram.json"
-BOARDS_RECORD = records.SUMMARIES / "sdram_boards.json"
-MAPS_RECORD = records.SUMMARIES / "sdram_maps.json"
 LENGTHS = (1, 4, 16, 64, 256, 1024, 16384)
 MHZ = 95
 BOARD = "ulx3s-25f"
@@ -158,7 +153,7 @@ def maps_board() -> Board:
 
 def simulate_maps(board: Board, text: str, data: DataSet, n: int, store: Path) -> list[SimulatedSample]:
     """Samples of the network of convolutions on the RTL ``text``; ``store`` has the first ones."""
-    samples = [SimulatedSample(*each) for each in records.read(store).get("samples", [])]
+    samples = [SimulatedSample(*each) for each in read(store).get("samples", [])]
     if len(samples) >= n:
         return samples[:n]
     plan = resolve(request(MAPS_COMMAND, data)).description
@@ -179,7 +174,7 @@ def simulate_maps(board: Board, text: str, data: DataSet, n: int, store: Path) -
             print(len(samples), samples[-1], flush=True)
         assert all(np.array_equal(kernel.weights[name], w) for name, w in chip.weights.items())
         assert not engine.violations, engine.violations
-        records.write(store, {"samples": samples})
+        write(store, {"samples": samples})
     return samples
 
 
@@ -187,7 +182,7 @@ def simulated_maps(data: Path, n: int) -> dict[str, Any]:
     """Record of the network of convolutions on the RTL of its board."""
     board = maps_board()
     text = rtl(board.config, board.state_ram)
-    store = ROOT / "build" / "sdram_maps" / f"{hashlib.sha256(text.encode()).hexdigest()[:12]}.json"
+    store = BUILD / "sdram_maps" / f"{hashlib.sha256(text.encode()).hexdigest()[:12]}.json"
     fashion = images.fashion(data)
     samples = simulate_maps(board, text, fashion, n, store)
     cycles = sum(sample.cycles for sample in samples)
@@ -195,7 +190,6 @@ def simulated_maps(data: Path, n: int) -> dict[str, Any]:
     shapes = [p.shape or [p.size] for p in network.populations if p.kind != "constant"]
     assert board.sdram is not None
     return {
-        **records.stamp("sdram maps"),
         "lanes": board.config.lanes,
         "mhz": board.clock_hz / 1e6,
         "chip": board.sdram.chip_name,
@@ -217,56 +211,28 @@ def main(
     samples: Annotated[int, "training samples"] = 200,
     external: Annotated[bool, "build the board with external weights"] = False,
     maps: Annotated[int, "training samples of convolutions on the RTL"] = 0,
-    write: Write = False,
 ) -> None:
     if external:
         if build is None:
             raise ValueError("--external needs --build, the folder of the builds")
         (board,) = choose([board], BUILDS, "board")
-        row = {
-            **records.stamp("sdram boards", board),
-            **build_record(
-                BOARDS[board].with_sdram(),
-                build,
-                seeds,
-                records.read(BOARDS_RECORD).get("boards", {}).get(board, {}),
-            ),
-        }
-        print(row, flush=True)
-        if write:
-            pages.save_entry(BOARDS_RECORD, "boards", board, row, BUILDS)
+        print(build_record(BOARDS[board].with_sdram(), build, seeds, {}), flush=True)
         return
     if maps:
         if data is None:
             raise ValueError("--maps needs --data, the folder of Fashion-MNIST")
-        row = simulated_maps(data, maps)
-        print(row, flush=True)
-        if write:
-            pages.save(MAPS_RECORD, row, 1)
+        print(simulated_maps(data, maps), flush=True)
         return
-    known = records.read(RECORD)
-    found = {
-        **records.stamp("sdram"),
-        "mhz": mhz,
-        "bandwidth": bandwidths(mhz),
-        "boards": known.get("boards", {}),
-        "networks": known.get("networks", []),
-    }
-    for row in found["bandwidth"]:
+    for row in bandwidths(mhz):
         print(row, flush=True)
     if data is not None:
         mnist = BOARD_PRESET.load(data)
-        found["networks"] = []
         for hidden in HIDDEN:
             kernel, order = after_an_epoch((784, hidden, 10), mnist, samples)
             for name in TRAINED:
                 try:
-                    found["networks"].append(trained(name, kernel, mnist, order))
+                    print(trained(name, kernel, mnist, order), flush=True)
                 except CapacityError as e:
                     print(f"{name} does not hold 784-{hidden}-10: {e}", flush=True)
-                else:
-                    print(found["networks"][-1], flush=True)
     if build is not None:
-        found["boards"][board] = {**records.stamp("sdram"), **built(board, mhz, seeds, build)}
-    if write:
-        pages.save(RECORD, found, 3)
+        print(board, built(board, mhz, seeds, build), flush=True)

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from benchmarks.registry import Seeds
+from benchmarks.common import Seeds
 from equilif_boards import BOARDS
 from equilif_golden.engine.chip import Chip
 from equilif_golden.engine.model import EngineModel

@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from datetime import date
 from typing import Annotated, Any
 
 import numpy as np
 
-from benchmarks import pages
-from benchmarks.records import SUMMARIES, stamp
-from benchmarks.registry import Data, Write, choose
+from benchmarks import common
+from benchmarks.common import Data, choose
 from benchmarks.training import BOARD_PRESET
 from equilif.data.sets.dataset import DataSet
 from equilif.hardware import boards as known
@@ -35,7 +35,6 @@ from equilif_sim import board as simulation
 FEW = 20
 MORE = 120
 SDRAM_BOARD = "ulx3s-25f"
-SAMPLES_RECORD = SUMMARIES / "sdram_samples.json"
 
 
 class StandaloneBoard:
@@ -145,8 +144,8 @@ def note(board: Board, found: dict[str, float]) -> None:
     for name, entry in whole["boards"].items():
         other = BOARDS[name]
         if other.standalone and _engine(other) == _engine(board) and known.older(other, entry) is not None:
-            entry["standalone"] = {**stamp("standalone", name), **found}
-    pages.save(known.MEASURED, whole, 3)
+            entry["standalone"] = {"date": str(date.today()), "commit": common.commit(), **found}
+    common.write(known.MEASURED, whole, 3)
 
 
 def _engine(board: Board) -> tuple[object, ...]:
@@ -158,22 +157,12 @@ def main(
     *,
     data: Data,
     sdram: Annotated[bool, "compare samples in flash and SDRAM"] = False,
-    write: Write = False,
+    write: Annotated[bool, "write boards/measured.json"] = False,
 ) -> None:
     mnist = BOARD_PRESET.load(data)
     if sdram:
-        found = {name: by_memory(BOARDS[name], mnist) for name in boards or [SDRAM_BOARD]}
-        if write:
-            entries = {
-                name: {
-                    **stamp("sdram samples", name),
-                    "mhz": BOARDS[name].clock_hz / 1e6,
-                    "network": "-".join(map(str, BOARDS[name].network)),
-                    "memories": rows,
-                }
-                for name, rows in found.items()
-            }
-            pages.save(SAMPLES_RECORD, {"boards": entries}, 3)
+        for name in boards or [SDRAM_BOARD]:
+            print(by_memory(BOARDS[name], mnist), flush=True)
         return
     rows = []
     for name in choose(boards or ["icebreaker"], BOARDS, "board"):

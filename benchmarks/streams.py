@@ -21,16 +21,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Annotated, Any
 
 import numpy as np
+from benchmarks.held_out_streams import Sample
 from river import datasets, drift, forest, linear_model, multiclass, preprocessing, tree
 from river.datasets import synth
 from sklearn.neural_network import MLPClassifier
 
-from benchmarks import held_out_streams, pages, records
-from benchmarks.held_out_streams import Sample
-from benchmarks.registry import Write, choose
+from benchmarks.common import choose
 from equilif.river import StreamClassifier
 
-SUMMARY = records.SUMMARIES / "streams.json"
 LENGTH = 4_000  #: samples of a generated stream
 FEW = 100  #: samples that tell whether predictions have changed
 
@@ -114,33 +112,12 @@ def measure(stream: Iterable[Sample], make: Callable[[Sequence[Any]], Any]) -> t
     return right / len(samples), (time.process_time() - start) / len(samples) * 1000
 
 
-def few_samples(name: str) -> list[list[str]]:
-    """Predictions of the first samples of a stream."""
-    samples = list(itertools.islice(STREAMS[name](), FEW))
-    out: list[list[str]] = []
-    for model in (StreamClassifier(), StreamClassifier(replay=0)):
-        out.append([])
-        for x, y in samples:
-            out[-1].append(str(model.predict_one(x)))
-            model.learn_one(x, y)
-    return out
-
-
 def main(
     *,
     run: Annotated[Sequence[str], "streams (default: all)"] = (),
-    held_out: Annotated[bool, "streams on which the defaults were chosen"] = False,
-    write: Write = False,
 ) -> None:
-    if write and held_out:
-        raise ValueError("--write is for the streams of the page: leave out --held-out")
-    streams = held_out_streams.held_out() if held_out else {}
-    for name in choose(run, streams or STREAMS, "stream"):
-        stream = list(streams[name] if held_out else STREAMS[name]())
+    for name in choose(run, STREAMS, "stream"):
+        stream = list(STREAMS[name]())
         found = {model: measure(stream, make) for model, make in MODELS.items()}
         shown = "  ".join(f"{model} {100 * a:.1f} % ({ms:.1f} ms)" for model, (a, ms) in found.items())
         print(f"{name:14} {shown}", flush=True)
-        accuracies = {model: round(100 * a, 2) for model, (a, _) in found.items()}
-        if write:
-            entry = {**records.stamp("streams", name), "accuracy": accuracies}
-            pages.save_entry(SUMMARY, "streams", name, entry, STREAMS)

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
+from benchmarks.common import Data
 from benchmarks.link import measure
-from benchmarks.registry import Data
 from benchmarks.training import BOARD_PRESET, after_an_epoch
 from equilif.host.client import Client
 from equilif.host.simulate import Simulated
