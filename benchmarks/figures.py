@@ -95,7 +95,7 @@ def remeasure(name: str, data: Path | None) -> None:
     found = measure(rows()[name], data)
     content = tomlkit.parse(FILE.read_text())
     table, _, entry = name.rpartition(".")
-    row: Any = content[table][entry] if table else content[entry]  # type: ignore[index]
+    row: Any = content[table][entry] if table else content[entry]
     if isinstance(found, list):
         row["values"] = found
     else:

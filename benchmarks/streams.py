@@ -7,8 +7,8 @@ the concept of SEA changes after every 1,000 samples, the attributes of LED drif
 "moving" are four normal classes in four dimensions whose mean moves by ten deviations.
 
 equilif is equilif.river.StreamClassifier with its defaults, which were chosen on thirteen other streams
-(--held-out).  Models of river have its defaults; logistic regression is one against the rest for more than
-two classes, after StandardScaler.  MLPClassifier of scikit-learn has a hidden layer of the same size and
+(docs/notes/continual_learning.md).  Models of river have its defaults; logistic regression is one against
+the rest for more than two classes, after StandardScaler.  MLPClassifier of scikit-learn has a hidden layer of the same size and
 partial_fit of each sample after StandardScaler.
 """
 
@@ -21,7 +21,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Annotated, Any
 
 import numpy as np
-from benchmarks.held_out_streams import Sample
 from river import datasets, drift, forest, linear_model, multiclass, preprocessing, tree
 from river.datasets import synth
 from sklearn.neural_network import MLPClassifier
@@ -29,8 +28,8 @@ from sklearn.neural_network import MLPClassifier
 from benchmarks.common import choose
 from equilif.river import StreamClassifier
 
+Sample = tuple[dict[Any, float], Any]
 LENGTH = 4_000  #: samples of a generated stream
-FEW = 100  #: samples that tell whether predictions have changed
 
 
 def moving() -> Iterator[Sample]:

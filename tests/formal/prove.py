@@ -13,15 +13,13 @@ an unreachable cover, a timeout.
 
 from __future__ import annotations
 
-import json
-import os
 import re
 import shutil
 import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import SupportsInt
 
@@ -40,8 +38,6 @@ needs_prover = pytest.mark.skipif(
 )
 #: time limit of a prover in seconds
 MAX_SECONDS = 1200
-#: file for the results of proofs, JSON lines
-LEDGER = "EQUILIF_PROOFS"
 #: cells that Amaranth numbers differently in each design
 NUMBERED = r"^(\s*cell \S+ \\\w+)\$\d+$"
 #: separator of ABC's answers
@@ -278,9 +274,6 @@ class Proof:
                 raise NotProven(f"{what}: nothing reaches {cover}\n{results[name]}")
         seconds = round(time.monotonic() - began, 2)
         proven = Proven(self.prop, self.block, method, tuple(self.covers), tuple(self.assumed), seconds)
-        if os.environ.get(LEDGER):
-            with Path(os.environ[LEDGER]).open("a") as file:
-                file.write(json.dumps(asdict(proven)) + "\n")
         return proven
 
     def _gates(self, work: Path, outputs: Sequence[str]) -> None:

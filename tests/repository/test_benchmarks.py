@@ -1,80 +1,49 @@
-"""Benchmarks: the registry, the parser of their options, and small runs."""
+"""Benchmarks: the parser of their options, figures, code lines, and small runs."""
 
 from __future__ import annotations
 
 import importlib
 import itertools
 import json
-import shlex
+import subprocess
 
 import numpy as np
 import pytest
 
-from benchmarks import continual, flips, pages, records, training
-from benchmarks.__main__ import main, parser_of
-from benchmarks.registry import BENCHMARKS, RECORDS, choose
+from benchmarks import code_lines, common, continual, figures, training
+from benchmarks.__main__ import NAMES, main, parser_of
+from benchmarks.common import choose
 from equilif.data.sets import images
 from equilif.training.run import Run
 from equilif_golden.network import Network
 
-HELPERS = {
-    "__main__",
-    "board_pages",
-    "claims",
-    "explained",
-    "held_out_streams",
-    "inputs",
-    "literature",
-    "mutant_programs",
-    "registry",
-    "training",
-}
-KNOWN = {benchmark.name: benchmark for benchmark in BENCHMARKS}
 
-
-def test_every_module_is_registered():
-    modules = {path.stem for path in (records.ROOT / "benchmarks").glob("*.py")}
-    assert modules == {*KNOWN, *HELPERS} and len(KNOWN) == len(BENCHMARKS)
-
-
-@pytest.mark.parametrize("name", KNOWN)
+@pytest.mark.parametrize("name", NAMES)
 def test_parameters_are_options(name, capsys):
     """Options have a type that the parser knows; --help shows them."""
     module = pytest.importorskip(f"benchmarks.{name}", exc_type=ImportError)
-    shown = parser_of(KNOWN[name], module).format_help()
+    shown = parser_of(name, module).format_help()
     assert module.__doc__.splitlines()[0] in shown
     with pytest.raises(SystemExit) as end:
         main([name, "--no-such-option"])
     assert end.value.code == 2 and capsys.readouterr().err.count("error: ") == 1
 
 
-@pytest.mark.parametrize("record", RECORDS, ids=lambda record: record.name)
-def test_record_commands_parse(record):
-    """The command of a record is one of its benchmark, for each of its entries."""
-    module = importlib.import_module(f"benchmarks.{record.benchmark}")
-    known = records.read(records.ROOT / record.file)
-    for entry in known.get(record.entries, ()) if record.entries else [""]:
-        words = shlex.split(record.command(entry))
-        assert words[:4] == ["python", "-m", "benchmarks", record.benchmark]
-        parser_of(KNOWN[record.benchmark], module).parse_args(words[4:])
-
-
-def test_list_names_records(capsys):
+def test_every_benchmark_is_listed(capsys):
     assert main([]) == 0
-    listed = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
-    assert set(KNOWN) < set(listed) and listed["area"].endswith("area.json")
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == NAMES
 
 
 @pytest.mark.parametrize(
     "arguments",
     [
         ["no_such"],
-        ["accuracy", "--run", "no-such"],
-        ["area", "--only", "spram", "--write"],
-        ["evidence", "--run", "speed"],  # needs --data
+        ["figures", "--run", "no-such"],
+        ["figures", "--run", "speed"],  # needs --data
+        ["mutants", "--block", "no-such"],
         ["link", "icebreaker"],
         ["standalone", "no-such", "--data", "nowhere"],
-        ["flips", "--seeds", "many"],
+        ["campaign", "--seed", "many"],
     ],
 )
 def test_bad_input_is_one_error(arguments, capsys):
@@ -131,14 +100,6 @@ def test_continual(learner):
     assert len(with_replay["classes after each task"]) == 5 and max(last[:8]) > 0
 
 
-def test_entries_of_a_record(monkeypatch, tmp_path):
-    """An entry keeps those that another command has written meanwhile."""
-    monkeypatch.setattr(pages, "write", lambda: None)
-    for name, entry in (("b", 1), ("a", 2), ("b", 3), ("old", 4)):
-        pages.save_entry(tmp_path / "found.json", "runs", name, entry, ("a", "b"))
-    assert records.read(tmp_path / "found.json") == {"runs": {"a": 2, "b": 3}}
-
-
 def test_streams():
     pytest.importorskip("river")
     streams = importlib.import_module("benchmarks.streams")
@@ -148,13 +109,53 @@ def test_streams():
         assert 0.3 < accuracy <= 1
 
 
-def test_flips(monkeypatch, capsys):
-    """Rows of the record; no flipped bit changes nothing."""
-    saved = []
-    monkeypatch.setattr(flips.pages, "save", lambda *given: saved.append(given))
-    monkeypatch.setattr(flips, "PART", (0.0, 0.1))
-    assert main(["flips", "--seeds", "1", "--epochs", "1"]) == 0
-    ((file, content),) = saved
-    (whole, at_once, later), (damaged, much, _) = content["rows"]
-    assert file.name == "flips.json" and (whole, damaged) == ("none", "1 in 10")
-    assert at_once[0] > much[0] and len(later) == 3
+# -- figures ---------------------------------------------------------------------------------------
+ROW = {"command": "python -c pass", "commit": "0" * 9, "date": "2026-12-01", "paths": ["golden"]}
+
+
+def test_pages_have_the_figures_of_the_table():
+    known = {"speed": ROW | {"value": "3.1"}, "list": ROW | {"value": "a\nb"}}
+    page = "x <!-- speed -->1<!-- end of speed --> y\n\n<!-- list -->\n\nold\n\n<!-- end of list -->\n"
+    new = figures.filled(page, known)
+    assert "<!-- speed -->3.1<!-- end" in new and "\n\na\nb\n\n*Measured 2026-12-01" in new
+    assert figures.filled(new, known) == new
+    with pytest.raises(KeyError):
+        figures.filled("<!-- other -->1<!-- end of other -->", known)
+
+
+def test_figure_is_stale_after_a_change_of_its_paths(tmp_path, monkeypatch):
+    def git(*words):
+        return subprocess.run(
+            ["git", *words], cwd=tmp_path, check=True, capture_output=True, text=True
+        ).stdout
+
+    monkeypatch.setattr(figures, "ROOT", tmp_path)
+    git("init", "-q")
+    (tmp_path / "a").write_text("1")
+    (tmp_path / "b").write_text("1")
+    git("add", ".")
+    git("-c", "user.name=n", "-c", "user.email=e", "commit", "-qm", "first")
+    row = ROW | {"commit": git("rev-parse", "HEAD").strip(), "paths": ["a"]}
+    (tmp_path / "b").write_text("2")
+    assert not figures.is_stale(row)
+    (tmp_path / "a").write_text("2")
+    assert figures.is_stale(row) and figures.is_stale(ROW)
+
+
+def test_figure_is_measured_again(tmp_path, monkeypatch):
+    """Value, commit and date are replaced; comments and other rows stay."""
+    table = tmp_path / "figures.toml"
+    table.write_text(
+        '# kept\n[accuracy]\n[two]\ncommand = "python -m platform"\nshows = "L(i)nux"\nvalue = "?"\n'
+        'commit = ""\ndate = 2000-01-01\npaths = []\n'
+    )
+    monkeypatch.setattr(figures, "FILE", table)
+    figures.remeasure("two", None)
+    row = figures.rows()["two"]
+    assert row["value"] == "i" and row["commit"] in common.commit() and row["date"].year > 2000
+    assert table.read_text().startswith("# kept")
+
+
+def test_code_lines():
+    text = '"""Doc."""\n\n# comment\nx = """a\nb"""\n\n\ndef f():\n    """Doc\n    more."""\n    return x\n'
+    assert code_lines.code_lines(text) == 4
