@@ -8,8 +8,8 @@ the concept of SEA changes after every 1,000 samples, the attributes of LED drif
 
 equilif is equilif.river.StreamClassifier with its defaults, which were chosen on thirteen other streams
 (docs/notes/continual_learning.md).  Models of river have its defaults; logistic regression is one against
-the rest for more than two classes, after StandardScaler.  MLPClassifier of scikit-learn has a hidden layer of the same size and
-partial_fit of each sample after StandardScaler.
+the rest for more than two classes, after StandardScaler.  MLPClassifier of scikit-learn has a hidden layer
+of the same size and partial_fit of each sample after StandardScaler.
 """
 
 from __future__ import annotations
