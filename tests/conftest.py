@@ -100,3 +100,13 @@ def sample(name: str, cases: Sequence[pytest.Item], n: int) -> list[pytest.Item]
         chosen.append(best)
         seen |= values[id(best)]
     return chosen
+
+
+@pytest.fixture(scope="session")
+def digits_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a training run of two epochs, which no test changes."""
+    from tests.cli import run
+
+    out = tmp_path_factory.mktemp("digits")
+    run("train", "digits", "--epochs", 2, "--out", out, "--json", out / "printed.json")
+    return out

@@ -26,9 +26,8 @@ from equilif_golden.link.protocol import Command
 from equilif_golden.link.standalone import LESSON_REGISTERS
 from equilif_golden.network import Network
 from tests.cli import error_of, json_of, run
-from tests.listening import ListeningBoard
+from tests.listening import WORDS, ListeningBoard, folder  # noqa: F401
 from tests.standalone import client_of
-from tests.test_listening import WORDS, folder  # noqa: F401
 
 CONFIG = EngineConfig(
     lanes=8, tiles=2048, value_groups=512, state_groups=64, program_words=2048, early_exit=True

@@ -18,8 +18,6 @@ from equilif.data.sound.signals import Sound, read_wav
 from equilif.listening import UNKNOWN, WordRecognizer, recorded_lesson
 from equilif.report import run as runs
 from equilif.training.lesson_settings import LessonSettings
-from equilif.training.run import Run
-from equilif.training.settings import presets
 from equilif.training.storage import saved
 from equilif.training.storage.records import save_network
 from equilif_golden.engine.config import EngineConfig
@@ -28,39 +26,8 @@ from equilif_golden.front_end.segmentation import Verdict
 from equilif_golden.link.device import Device
 from tests.cli import error_of, json_of, run
 from tests.files import write_wav
-from tests.runs import trained
+from tests.listening import WAV_RATE, WORDS, silence, word
 from tests.standalone import client_of
-
-RATE = 8000
-#: begin and end of a sweep in Hz
-WORDS = {"up": (400, 1500), "down": (1500, 400), "flat": (2500, 2500)}
-
-
-def word(name, rng, seconds=0.35):
-    n = int(RATE * seconds * rng.uniform(0.9, 1.1))
-    begin, end = WORDS[name]
-    phase = np.cumsum(np.linspace(begin, end, n)) * (2 * np.pi / RATE)
-    return rng.uniform(0.1, 0.5) * np.sin(phase) * np.hanning(n) ** 0.3
-
-
-def silence(seconds):
-    return np.zeros(int(RATE * seconds))
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """WAV recordings by class, and a run that has learned them."""
-    root = tmp_path_factory.mktemp("listening")
-    rng = np.random.default_rng(0)
-    for name in WORDS:
-        for i in range(8):
-            write_wav(root / "words" / name / f"{i}.wav", word(name, rng))
-    data = own.load(root / "words", front_end=True)
-    preset = presets.own(data).changed(epochs=12)
-    training = trained(Run.start(preset, data, 0))
-    assert training.history[-1].test_accuracy == 1
-    training.save(root / "run")
-    return root
 
 
 def overload():
@@ -78,7 +45,7 @@ def test_words_in_noise(below, offset, folder, tmp_path):
             clean = np.concatenate([silence(0.3), word(name, rng), silence(0.25)])
             noise = rng.normal(0, np.abs(clean).max() * 10 ** (-below / 20), len(clean))
             write_wav(tmp_path / "words" / name / f"{k}.wav", clean + noise + offset)
-            expected.append(len(segments(Sound(clean[:, None], RATE, 16)).word))
+            expected.append(len(segments(Sound(clean[:, None], WAV_RATE, 16)).word))
     listener = WordRecognizer(saved.read(folder / "run" / "network.npz"))
     files = sorted((tmp_path / "words").rglob("*.wav"))
     answers = [listener.listen_to(file).answers for file in files]
@@ -98,14 +65,14 @@ def test_background():
     """A recording without pauses has none, one with silence has silence: its words are as before."""
     clean = word("up", np.random.default_rng(2))
     for x in (clean, np.concatenate([silence(0.3), clean, silence(0.3)])):
-        assert not background(samples(Sound(x[:, None], RATE, 16))).any()
+        assert not background(samples(Sound(x[:, None], WAV_RATE, 16))).any()
 
 
-@pytest.mark.parametrize("rate", [RATE, 16_000, 44_100])
+@pytest.mark.parametrize("rate", [WAV_RATE, 16_000, 44_100])
 @pytest.mark.parametrize("channels", [1, 2])
 def test_overload_of_files(rate, channels):
     """Resampling, averaging and the modulator do not hide clipped samples."""
-    loud = np.repeat(overload(), 6)[:: RATE * 6 // rate][:, None]
+    loud = np.repeat(overload(), 6)[:: WAV_RATE * 6 // rate][:, None]
     sound = Sound(np.concatenate([loud, *[0 * loud] * (channels - 1)], axis=1), rate, 16)
     assert segments(sound).reason == "overload"
     assert segments(sound._replace(samples=sound.samples * 0.99)).word is not None
@@ -113,7 +80,7 @@ def test_overload_of_files(rate, channels):
 
 def test_overload_of_a_stream():
     microphone = SoundFrontEnd()
-    x = np.concatenate([samples(Sound(overload()[:, None], RATE, 16)), np.zeros(8000, np.int64)])
+    x = np.concatenate([samples(Sound(overload()[:, None], WAV_RATE, 16)), np.zeros(8000, np.int64)])
     found = [s.word.verdict for b in np.array_split(x, 7) for s in microphone.feed(b)[1]]
     assert found == [Verdict.CLIPPED]
 
@@ -143,7 +110,7 @@ def test_unknown_words(folder, tmp_path, monkeypatch):
     rng = np.random.default_rng(1)
     for k in range(3):
         x = word("up", rng) + 0.7 * word("flat", rng, 0.35)[:1] * rng.normal(0, 1, 1)
-        buzz = np.sign(np.sin(np.arange(len(x)) * (2 * np.pi * 110 / RATE))) * np.hanning(len(x))
+        buzz = np.sign(np.sin(np.arange(len(x)) * (2 * np.pi * 110 / WAV_RATE))) * np.hanning(len(x))
         write_wav(tmp_path / "buzz" / f"{k}.wav", 0.4 * buzz)
 
     def answers(file, source, *options):
@@ -208,7 +175,8 @@ def test_recordings_without_a_word(folder, tmp_path):
     a = tmp_path / "words" / "a"
     write_wav(a / "3.wav", silence(0.5))
     write_wav(a / "4.wav", overload())
-    write_wav(a / "5.wav", np.random.default_rng(1).normal(0, 0.1, 2 * RATE) * np.linspace(0, 1, 2 * RATE))
+    n = 2 * WAV_RATE
+    write_wav(a / "5.wav", np.random.default_rng(1).normal(0, 0.1, n) * np.linspace(0, 1, n))
     found = own.read(tmp_path / "words", front_end=True)
     assert len(found.data.y_train) + len(found.data.y_test) == 6
     (note,) = [note for note in found.notes if "left out" in note]
@@ -262,9 +230,9 @@ def test_listen(folder, tmp_path):
     parts = [silence(0.5)]
     for name in names:
         parts += [word(name, rng), silence(0.4)]
-    click = np.zeros(RATE // 2)
+    click = np.zeros(WAV_RATE // 2)
     click[1000:1300] = 0.5 * np.sin(np.arange(300))
-    noise = rng.normal(0, 0.2, 2 * RATE).clip(-1, 1)
+    noise = rng.normal(0, 0.2, 2 * WAV_RATE).clip(-1, 1)
     write_wav(tmp_path / "words.wav", np.concatenate([*parts, click, noise, silence(0.3)]))
     network = folder / "run" / "network.npz"
     found = json_of("listen", network, tmp_path / "words.wav", "--out", tmp_path / "page.html")["words"]

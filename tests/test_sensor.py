@@ -36,29 +36,12 @@ from equilif_golden.link.protocol import FrontEndKind
 from equilif_golden.network import Network
 from tests.cli import error_of, json_of, run
 from tests.files import write_wav
-from tests.listening import ListeningBoard
+from tests.listening import ListeningBoard, folder, silence  # noqa: F401
 from tests.runs import trained
+from tests.sensors import CHANNELS, CLASSES, STEPS, recording, save_csv
 from tests.standalone import client_of
-from tests.test_listening import folder, silence  # noqa: F401
 
-CHANNELS = 6
-STEPS = 96
-CLASSES = ("fast", "slow", "still")
 CONFIG = BOARDS["icebreaker"].with_front_end("adc").config
-
-
-def recording(name, rng, samples=1):
-    """Readings (samples x STEPS, CHANNELS) of a class."""
-    t = np.arange(samples * STEPS)[:, None]
-    period, height = {"fast": (5, 900), "slow": (40, 250), "still": (1, 0)}[name]
-    wave = np.sin((t + rng.uniform(0, period)) * 2 * np.pi / period + np.arange(CHANNELS))
-    x = 2048 + height * wave + rng.normal(0, 30, (len(t), CHANNELS))
-    return np.rint(x).astype(np.int64)
-
-
-def save_csv(path, x):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    np.savetxt(path, x, fmt="%g", delimiter=",")
 
 
 def save_series(path, series, labels):

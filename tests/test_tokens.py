@@ -15,7 +15,7 @@ from equilif.data.sets.dataset import DataSet
 from equilif.training.analysis.neighbours import neighbours
 from equilif.training.backends.phases import epoch_plan
 from equilif.training.run import Run
-from equilif.training.settings import netfile, tables
+from equilif.training.settings import netfile
 from equilif.training.settings.description import Description, Sizes
 from equilif.training.settings.presets import PRESETS
 from equilif.training.storage.history import digest
@@ -24,6 +24,7 @@ from equilif_golden.kernel import Kernel
 from equilif_golden.network import Attention, Network, TokenRows, Tokens, load, save
 from equilif_golden.reference import Reference
 from equilif_golden.tokens import scatter_add
+from tests.networks import LEARNS, data_set
 
 NET = Network.attention(
     5, 6, 2, 12, 3, table_rows=8, table_learning_rate_scale=4.0, query_learning_rate_scale=2.0
@@ -42,18 +43,6 @@ def tokens(*samples, rows=8):
 
 def weights(seed=1):
     return NET.initial_weights(seed) | {"memory-query": table()}
-
-
-def data_set(n=30):
-    """Sequences of two classes: even rows and odd rows."""
-    rng = np.random.default_rng(4)
-    y = np.arange(n) % 2
-    at = [2 * rng.integers(0, 10, rng.integers(3, 9)) + label for label in y]
-    off = np.cumsum([0, *map(len, at)])
-    codes = rng.integers(-4096, 4097, (20, 6)).astype(np.int16)
-    rows = TokenRows(codes, np.concatenate(at).astype(np.int32), off)
-    x = np.zeros((n, 0), np.uint8)
-    return DataSet("vowels", x, y, x, y, rows, rows)
 
 
 # -- the network -----------------------------------------------------------------------------------
@@ -209,21 +198,6 @@ def test_augmentation_needs_fixed_tokens(option):
 
 
 # -- runs and files --------------------------------------------------------------------------------
-LEARNS = Description.of(
-    {
-        **PRESETS["vowels"].content(),
-        **tables.memory(8, 2, 8, table_learning_rate_scale=4.0),
-        "learning": {
-            "epochs": 2,
-            "learning_rate": 0.02,
-            "decay": 0.1,
-            "schedule": "linear",
-            "token_dropout": 0.1,
-        },
-        "loading": {},
-    },
-    "vowels",
-)
 
 
 def test_resume_keeps_learned_table(tmp_path, monkeypatch):

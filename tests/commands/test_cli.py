@@ -42,14 +42,6 @@ from tests.programs import python
 COMMANDS = sorted(set(typer.main.get_command(cli.app).commands) - {"models"})
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of a run of two epochs."""
-    out = tmp_path_factory.mktemp("trained")
-    run("train", "digits", "--epochs", 2, "--out", out, "--json", out / "printed.json")
-    return out
-
-
 @pytest.fixture(scope="module", autouse=True)
 def one_engine() -> Iterator[None]:
     """Avoid the seconds of Verilog generation that find a cached engine."""
@@ -182,47 +174,47 @@ def test_figure_formats(kind, begin, tmp_path):
 
 
 # -- train and evaluate ----------------------------------------------------------------------------
-def test_training_saves_everything(trained):
+def test_training_saves_everything(digits_run):
     printed, history = (
-        json.loads((trained / "printed.json").read_text()),
-        json.loads((trained / HISTORY).read_text()),
+        json.loads((digits_run / "printed.json").read_text()),
+        json.loads((digits_run / HISTORY).read_text()),
     )
     assert printed["command"] == "train" and printed["accuracy"] > 0.85
     assert printed["epochs"] == history["epochs"] and [r["epoch"] for r in history["epochs"]] == [1, 2]
     assert history["sizes"] == "64-64-10" and history["seed"] == PRESETS["digits"].seeds[0]
-    assert (trained / "learning_curve.png").read_bytes().startswith(PNG)
-    assert not list(trained.glob("*.part"))
-    assert digest(network.load(trained / NETWORK)[1]) == history["epochs"][-1]["weights"]
+    assert (digits_run / "learning_curve.png").read_bytes().startswith(PNG)
+    assert not list(digits_run.glob("*.part"))
+    assert digest(network.load(digits_run / NETWORK)[1]) == history["epochs"][-1]["weights"]
 
 
-def test_resume_finished_run(trained):
-    before = (trained / NETWORK).read_bytes()
-    assert "after 2 epochs" in run("train", "--resume", "--out", trained)
-    assert (trained / NETWORK).read_bytes() == before
+def test_resume_finished_run(digits_run):
+    before = (digits_run / NETWORK).read_bytes()
+    assert "after 2 epochs" in run("train", "--resume", "--out", digits_run)
+    assert (digits_run / NETWORK).read_bytes() == before
 
 
-def test_resume_between_two_files(trained, tmp_path):
+def test_resume_between_two_files(digits_run, tmp_path):
     """The history may be an epoch ahead of the network: that epoch is repeated with the same result."""
     preset = PRESETS["digits"]
     first = Run.start(preset.changed(epochs=2), data.load("digits"), preset.seeds[0])
     first.epoch()
     first.save(tmp_path)
-    (tmp_path / HISTORY).write_bytes((trained / HISTORY).read_bytes())
+    (tmp_path / HISTORY).write_bytes((digits_run / HISTORY).read_bytes())
     run("train", "--resume", "--out", tmp_path)
-    assert digest(network.load(tmp_path / NETWORK)[1]) == digest(network.load(trained / NETWORK)[1])
+    assert digest(network.load(tmp_path / NETWORK)[1]) == digest(network.load(digits_run / NETWORK)[1])
 
 
-def test_resume_refuses_network_of_other_run(trained, tmp_path):
+def test_resume_refuses_network_of_other_run(digits_run, tmp_path):
     other = network.Network.chain(64, 64, 10)
     network.save(tmp_path / NETWORK, other, other.initial_weights(99))
-    (tmp_path / HISTORY).write_bytes((trained / HISTORY).read_bytes())
+    (tmp_path / HISTORY).write_bytes((digits_run / HISTORY).read_bytes())
     assert "is not from the run of" in error_of("train", "--resume", "--out", tmp_path)
     (tmp_path / HISTORY).write_text("{}")
     assert "is not a training history of equilif" in error_of("train", "--resume", "--out", tmp_path)
 
 
 @pytest.mark.parametrize("spoilt", [False, True], ids=["", "a library trips over it"])
-def test_interrupted_epoch_keeps_last_one(spoilt, trained, tmp_path, monkeypatch):
+def test_interrupted_epoch_keeps_last_one(spoilt, digits_run, tmp_path, monkeypatch):
     run("train", "--epochs", 1, "--out", tmp_path)
     before = (tmp_path / NETWORK).read_bytes()
 
@@ -238,7 +230,7 @@ def test_interrupted_epoch_keeps_last_one(spoilt, trained, tmp_path, monkeypatch
     assert (tmp_path / NETWORK).read_bytes() == before and not (tmp_path / "printed.json").exists()
     monkeypatch.undo()
     run("train", "--resume", "--epochs", 2, "--out", tmp_path)
-    assert digest(network.load(tmp_path / NETWORK)[1]) == digest(network.load(trained / NETWORK)[1])
+    assert digest(network.load(tmp_path / NETWORK)[1]) == digest(network.load(digits_run / NETWORK)[1])
 
 
 def test_files_are_written_atomically(tmp_path):
@@ -249,9 +241,9 @@ def test_files_are_written_atomically(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
 
 
-def test_evaluate_agrees_with_training(trained):
-    output, found = output_and_json("evaluate", trained / NETWORK)
-    assert found["accuracy"] == json.loads((trained / HISTORY).read_text())["epochs"][-1]["test_accuracy"]
+def test_evaluate_agrees_with_training(digits_run):
+    output, found = output_and_json("evaluate", digits_run / NETWORK)
+    assert found["accuracy"] == json.loads((digits_run / HISTORY).read_text())["epochs"][-1]["test_accuracy"]
     assert f"{found['accuracy']:.2%} of 360 test samples" in output
     confusion = np.array(found["confusion"])
     assert confusion.shape == (10, 10) and confusion.sum() == found["samples"] == 360
@@ -310,7 +302,7 @@ def snippets(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.regress
-def test_sequence_run(snippets, trained, tmp_path):
+def test_sequence_run(snippets, digits_run, tmp_path):
     # an exponential rate does not depend on the number of epochs, so a run can be lengthened
     preset = PRESETS["snippets"].changed(hidden=(8,), schedule="exponential", decay=0.85)
     (tmp_path / "net.toml").write_text(netfile.written(preset))
@@ -337,7 +329,7 @@ def test_sequence_run(snippets, trained, tmp_path):
     )
     assert p[:, telling].mean() > 1.5 * p.mean(), "the queries look at the words that tell the class"
     assert (tmp_path / "attention.png").read_bytes().startswith(PNG)
-    assert "no attention layer over tokens" in error_of("attention", trained / NETWORK)
+    assert "no attention layer over tokens" in error_of("attention", digits_run / NETWORK)
     options = ("--data", snippets, "--network", tmp_path / "whole" / NETWORK, "--lanes", 2, "--samples", 6)
     found = json_of("verify", "snippets", *options)
     assert (

@@ -43,7 +43,7 @@ from equilif.commands.options import FileUse
 from equilif.training.settings.presets import FOLDER
 from equilif_golden import network
 from equilif_sim import verilated
-from tests.data.test_data import write_random
+from tests.data_files import write_random
 from tests.files import content
 from tests.hostile import spoil
 from tests.runs import sweep_in_process

@@ -19,40 +19,7 @@ from equilif_golden import network as networks
 from equilif_golden.network import Input
 from tests.cli import refused
 from tests.cli import run_line as run
-from tests.data.test_sequences import tar
-
-EACH = 4  #: images per batch
-NAMES = "airplane automobile bird cat deer dog frog horse ship truck".split()
-
-
-def colours(k: int) -> np.ndarray:
-    """A distinct image (32, 32, 3): two colours above and below, and one marked pixel."""
-    x = np.zeros((32, 32, 3), np.uint8)
-    x[:16] = (20 * (k % 10) + 30, 200 - 20 * (k % 10), 250)
-    x[16:] = (10, 20 * (k % 5) + 100, 0)
-    x[3, 5] = (1, 2, k % 256)
-    return x
-
-
-def records(version: Version, classes: list[int], first: int = 0) -> bytes:
-    """Bytes of a batch in the format of the sets."""
-    out = b""
-    for k, label in enumerate(classes, first):
-        front = bytes([label // 5, label])[-version.front :]
-        out += front + np.moveaxis(colours(k), 2, 0).tobytes()
-    return out
-
-
-def batches(version: Version) -> dict[str, bytes]:
-    """Files of a set with distinct batches."""
-    n = version.classes
-    files = {
-        name: records(version, [(EACH * b + i) % n for i in range(EACH)], EACH * b)
-        for b, name in enumerate(version.batches)
-    }
-    if version is TEN:
-        files[version.meanings] = ("\n".join(NAMES) + "\n\n").encode()
-    return files
+from tests.data_files import EACH, NAMES, batches, colours, records, tar, write_archive
 
 
 def write_folder(folder: Path, version: Version = TEN, **changed: bytes | None) -> Path:
@@ -62,13 +29,6 @@ def write_folder(folder: Path, version: Version = TEN, **changed: bytes | None) 
         if raw is not None:
             (folder / name).write_bytes(raw)
     return folder
-
-
-def write_archive(path: Path, version: Version = TEN, **changed: bytes) -> Path:
-    path.parent.mkdir(exist_ok=True)
-    files = {f"{version.folder}/{name}": raw for name, raw in {**batches(version), **changed}.items()}
-    path.write_bytes(tar(**{f"{version.folder}/readme.html": b"<html>", **files}))
-    return path
 
 
 def pickled(folder: Path) -> Path:

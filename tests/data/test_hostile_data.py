@@ -29,10 +29,10 @@ from equilif.data.base import words
 from equilif.data.formats.cifar import TEN
 from equilif.data.sets import images, sequences
 from equilif.data.sets import texts as movies
-from tests.commands.test_nir import W, graph, library, lif
-from tests.data.test_cifar import write_archive
-from tests.data.test_data import IMAGES, LABELS, write_set
-from tests.data.test_sequences import (
+from equilif_golden.network import Network
+from tests.data_files import (
+    IMAGES,
+    LABELS,
     RATED,
     TEST_PHRASES,
     TRAIN_PHRASES,
@@ -41,9 +41,11 @@ from tests.data.test_sequences import (
     VECTORS,
     tar,
     tone,
+    write_archive,
     write_ids,
     write_mels,
     write_phrases,
+    write_set,
     write_ts,
 )
 from tests.files import write_glove, write_wav
@@ -99,7 +101,8 @@ def write_wheel(folder: Path, train: str = TS.format(1)) -> None:
 
 
 def write_nir(folder: Path) -> None:
-    library.write(folder / "a.nir", graph(W, lif()))
+    network = Network.chain(4, 3)
+    nir.save(folder / "a.nir", network, network.initial_weights(1))
 
 
 def load_nir(folder: Path) -> object:

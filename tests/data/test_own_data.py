@@ -32,6 +32,7 @@ from equilif_golden import network as networks
 from equilif_golden.engine.compiler import engine_for
 from tests.cli import json_of, refused
 from tests.cli import run_line as run
+from tests.data_files import blobs, events, nmnist, npz, shd
 from tests.files import content, write_wav
 from tests.networks import PHASES
 
@@ -56,12 +57,6 @@ def json_output(line: str) -> dict[str, Any]:
 
 
 # -- files -----------------------------------------------------------------------------------------
-def blobs(n: int = 60, width: int = 4, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Samples (n, width) of three clusters, one per class."""
-    rng = np.random.default_rng(seed)
-    y = np.arange(n) % 3
-    centres = 20 + 30 * np.eye(3, width)
-    return np.round(centres[y] + rng.normal(0, 3, (n, width)), 3), y
 
 
 def write_table(path: str, header: list[str], rows: list[list[Any]], delimiter: str = ",") -> None:
@@ -74,13 +69,6 @@ def table(path: str = "t.csv", *, delimiter: str = ",", seed: int = 0) -> str:
     x, y = blobs(seed=seed)
     rows = [[*r, CLASSES[k]] for r, k in zip(x.tolist(), y, strict=True)]
     write_table(path, ["a", "b", "c", "d", "kind"], rows, delimiter)
-    return path
-
-
-def npz(path: str = "t.npz", **changed: Any) -> str:
-    x, y = blobs()
-    arrays = {"x": x, "y": y, **changed}
-    np.savez(path, **{k: v for k, v in arrays.items() if v is not None})
     return path
 
 
@@ -158,27 +146,6 @@ def sounds(path: str = "sounds", *, n: int = 8, rate: int = 4000, width: int = 2
     return path
 
 
-def events(k: int, rng: np.random.Generator) -> np.ndarray:
-    """Events (90, 4): x, y, microseconds, polarity; one image column per class."""
-    t = np.sort(rng.integers(0, 300_000, 90))
-    return np.stack(
-        (rng.integers(11 * k, 11 * k + 9, 90), rng.integers(0, 33, 90), t, rng.integers(0, 2, 90)), 1
-    )
-
-
-def nmnist(path: str = "seen", n: int = 6) -> str:
-    """Files in the format of N-MNIST (five bytes per event)."""
-    pytest.importorskip("tonic")
-    rng = np.random.default_rng(4)
-    for part, k, i in itertools.product(("Train", "Test"), range(3), range(n)):
-        x, y, t, p = events(k, rng).T
-        file = Path(path) / "NMNIST" / part / str(k) / f"{i:05}.bin"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        raw = np.stack((x, y, p << 7 | t >> 16, t >> 8 & 255, t & 255), axis=1)
-        file.write_bytes(raw.astype(np.uint8).tobytes())
-    return path
-
-
 def gestures(path: str = "seen", n: int = 6) -> str:
     """Arrays in the format of DVS Gesture from tonic: x, y, polarity, milliseconds."""
     pytest.importorskip("tonic")
@@ -189,25 +156,6 @@ def gestures(path: str = "seen", n: int = 6) -> str:
         folder.mkdir(parents=True, exist_ok=True)
         np.save(folder / f"{k}.npy", np.stack((3 * x, 3 * y, p, t // 1000), axis=1))
     return f"{path}/DVSGesture"
-
-
-def shd(path: str = "heard", n: int = 6) -> str:
-    """HDF5 file in the format of SHD: times and channels."""
-    pytest.importorskip("tonic")
-    h5py = pytest.importorskip("h5py")
-    rng = np.random.default_rng(6)
-    (Path(path) / "SHD").mkdir(parents=True)
-    for part in ("train", "test"):
-        found = [(events(k, rng), k) for k in np.arange(3 * n) % 3]
-        with h5py.File(Path(path) / "SHD" / f"shd_{part}.h5", "w") as f:
-            for name, kind, column, scale in (("times", "float16", 2, 1e-6), ("units", "uint16", 0, 20)):
-                whole = f.create_dataset(f"spikes/{name}", (len(found),), h5py.vlen_dtype(np.dtype(kind)))
-                for i, (e, _) in enumerate(found):
-                    whole[i] = (e[:, column] * scale).astype(kind)
-            f["labels"] = np.array([k for _, k in found])
-            f["extra/keys"] = np.array([b"zero", b"one", b"two"])
-            f["extra/speaker"] = np.zeros(len(found))
-    return path
 
 
 REVIEWS = ("a good and kind film", "good, kind and warm", "a bad and dull film", "dull, bad and cold")

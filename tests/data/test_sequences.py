@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
-import io
-import tarfile
 import zipfile
 
 import numpy as np
@@ -17,10 +14,24 @@ from equilif.data.sets import sequences
 from equilif.data.sets import texts as movies
 from equilif.data.sets.sequences import Ragged
 from equilif.data.sound import signals
+from tests.data_files import (
+    HUTTO,
+    RATED,
+    TEST_PHRASES,
+    TRAIN_PHRASES,
+    TS,
+    VADER,
+    VECTORS,
+    tar,
+    tone,
+    write_ids,
+    write_mels,
+    write_phrases,
+    write_ts,
+)
 from tests.files import write_wav
 
 R = Ragged.of([[4, 5, 6], [], [7], [1, 2]], [0, 1, 2, 1])
-VECTORS = "the 1 0\nfilm 0 1\ngood 3 1\nbad -3 1\nn't 0 -2\ndo 1 1\nunused 9 9\n"
 
 
 # --------------------------------------------------------------------------------------------------
@@ -142,20 +153,6 @@ def test_bigrams(reviews):
         sequences.load("imdb", reviews, bigrams=-1)
 
 
-def write_ids(path, **more):
-    part = dict(
-        ids=np.array([2, 3, 1, 4, 0, 0, 3], np.uint16),
-        off=np.array([0, 4, 7], np.uint32),
-        y=np.array([1, 0], np.uint8),
-    )
-    arrays = dict(
-        vocab=np.array(["<pad>", "<unk>", "the", "don't", "zzz"]),
-        **{f"{p}_{k}": v for p in ("train", "test") for k, v in part.items()},
-    )
-    np.savez(path, **{k: v for k, v in (arrays | more).items() if v is not None})
-    return path
-
-
 def test_imdb_word_numbers(tmp_path):
     write_ids(tmp_path / "imdb.npz")
     (tmp_path / "glove.txt").write_text(VECTORS + "pad 1 2\nunk 1 2\n")
@@ -183,30 +180,6 @@ def test_missing_vectors(reviews, monkeypatch):
         sequences.load("imdb", reviews)
     with pytest.raises(ValueError, match="nowhere.txt"):
         sequences.load("imdb", reviews, vectors=reviews / "nowhere.txt")
-
-
-RATED = "".join(
-    f"{i}\t{0.5 if i % 2 else -0.5 * (i % 4)}\t{'good' if i % 2 else 'bad'} film\r\n" for i in range(1, 41)
-).encode()
-
-
-def tar(**files):
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w:gz") as t:
-        for name, raw in files.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(raw)
-            t.addfile(member, io.BytesIO(raw))
-    return out.getvalue()
-
-
-HUTTO = tar(**{"hutto_ICWSM_2014/tweets_GroundTruth.txt": b"", f"hutto_ICWSM_2014/{movies.SNIPPETS}": RATED})
-VADER = tar(
-    **{
-        "vaderSentiment-3.3.2/README.rst": b"",
-        "vaderSentiment-3.3.2/additional_resources/hutto_ICWSM_2014.tar.gz": HUTTO,
-    }
-)
 
 
 @pytest.mark.parametrize(
@@ -268,36 +241,7 @@ def test_broken_snippets(tmp_path, name, raw, message):
 
 # --------------------------------------------------------------------------------------------------
 
-TRAIN_PHRASES = (
-    "sentence\tlabel\n"
-    "the good film \t1\n"
-    "good film \t1\n"
-    "do n't \" the bad film \t0\n"
-    "bad film \t0\n"
-    "film \t0\n"
-    "bad \t0\n"
-    "good \t1\n"
-)
-TEST_PHRASES = "sentence\tlabel\na bad film . \t0\nunknowable\t1\n"
 UNLABELLED = "index\tsentence\n0\tthe film\n"  #: GLUE's test part
-
-
-def write_phrases(folder, name, content):
-    """A table of phrases in the form that its name says."""
-    path = folder / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.suffix == ".parquet":
-        pa = pytest.importorskip("pyarrow")
-        parquet = pytest.importorskip("pyarrow.parquet")
-        rows = [line.split("\t") for line in content.splitlines()[1:]]
-        columns = {
-            "idx": range(len(rows)),
-            "sentence": [r[0] for r in rows],
-            "label": [int(r[1]) for r in rows],
-        }
-        parquet.write_table(pa.table({k: list(v) for k, v in columns.items()}), path)
-    else:
-        path.write_bytes(gzip.compress(content.encode()) if path.suffix == ".gz" else content.encode())
 
 
 @pytest.mark.parametrize(
@@ -401,10 +345,6 @@ def test_pooling(n):
         )
 
 
-def tone(hz, seconds=0.3, level=0.5):
-    return level * np.sin(2 * np.pi * hz / signals.RATE * np.arange(int(seconds * signals.RATE)))
-
-
 def test_log_mel():
     f = signals.log_mel(tone(1000))
     # 0.3 s in steps of 10 ms, windows of 25 ms
@@ -493,19 +433,6 @@ def test_broken_recordings(recordings, name, make, message):
         sequences.load("spoken", recordings)
 
 
-def write_mels(path, **more):
-    arrays = dict(
-        feat=np.arange(40, dtype=np.uint8).reshape(10, 4),
-        off=np.array([0, 3, 4, 10], np.uint32),
-        y=np.array([0, 1, 9], np.uint8),
-        speaker=np.array([1, 0, 1], np.uint8),
-        index=np.array([0, 1, 9], np.uint8),
-        is_test=np.array([1, 0, 0], np.uint8),
-        speakers=np.array(["ann", "bob"]),
-    )
-    np.savez(path, **{k: v for k, v in (arrays | more).items() if v is not None})
-
-
 def test_spoken_prepared(tmp_path):
     write_mels(tmp_path / "fsdd.npz")
     s = sequences.load("spoken", tmp_path, max_tokens=3, n_pos=2)
@@ -522,15 +449,6 @@ def test_spoken_prepared(tmp_path):
 def test_missing_recordings(tmp_path):
     with pytest.raises(ValueError, match=f"recordings/.*wav.*{tmp_path}.*--data"):
         sequences.load("spoken", tmp_path)
-
-
-TS = "# remarks: all, sorts\n@problemName V\n@data\n1,2,3:4,5,6:{}\n\n7,8:9,-1e1:2\n0,1:2,3:1\n"
-
-
-def write_ts(folder, train=None):
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "JapaneseVowels_TRAIN.ts").write_text(train or TS.format(1))
-    (folder / "JapaneseVowels_TEST.ts").write_text(TS.format(2))
 
 
 @pytest.mark.parametrize(

@@ -28,8 +28,7 @@ from equilif_hdl.engine.geometry import Geometry as GeometryRtl
 from equilif_sim.tools.programs import random_program, random_values, random_weights
 from equilif_sim.tools.run import simulate
 from equilif_sim.verilated import VerilatedEngine
-from tests.engine.test_engine import compare
-from tests.engines import ENGINE, WIDE, verilated
+from tests.engines import ENGINE, WIDE, compare, verilated
 
 CONFIG = EngineConfig(
     lanes=4, tiles=96, value_groups=64, state_groups=32, program_words=192, convolution=True

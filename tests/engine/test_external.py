@@ -28,9 +28,8 @@ from equilif_hdl.link.bus import AxiEngine
 from equilif_hdl.link.uart import Uart
 from equilif_hdl.top import Top
 from equilif_sim.board import SimulatedBoard
-from tests.engine.test_engine import run_random_programs
-from tests.engines import ROOMY, verilated
-from tests.external import EM, EXTERNAL, MT
+from tests.engines import ROOMY, run_random_programs, verilated
+from tests.external import EM, ENGINES, EXTERNAL, MT
 from tests.networks import GRAPH, SKIPS, sample
 from tests.ports import DevicePort, Faulty
 
@@ -60,9 +59,6 @@ NETWORKS = {
     "maps": MAPS,
 }
 WITH_SDRAM = replace(ROOMY, external=MT)
-ENGINES = pytest.mark.parametrize(
-    "name", ["P4", *(pytest.param(n, marks=pytest.mark.regress) for n in EXTERNAL if n != "P4")]
-)
 
 
 def squeezed(network: Network, config: EngineConfig) -> EngineConfig:

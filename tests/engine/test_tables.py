@@ -39,12 +39,10 @@ from equilif_golden.schedule import Schedule
 from equilif_golden.tokens import scatter_add
 from equilif_sim.board import SimulatedBoard
 from equilif_sim.tables import compare_transfers
-from tests.engine.test_external import ENGINES
 from tests.engines import ROOMY, verilated
-from tests.external import EXTERNAL, MT
-from tests.link.test_protocol import client_of
-from tests.ports import Faulty
-from tests.test_tokens import LEARNS, data_set
+from tests.external import ENGINES, EXTERNAL, MT
+from tests.networks import LEARNS, data_set
+from tests.ports import Faulty, client_of
 
 WITH_TABLES = replace(ROOMY, external=replace(MT, tables=True))
 #: inputs and tokens

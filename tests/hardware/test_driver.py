@@ -31,8 +31,7 @@ from equilif_hdl.link.bus import AxiEngine
 from equilif_sim.tools.run import simulate
 from tests.cli import error_of
 from tests.cli import run as command_line
-from tests.engine.test_self_attention import with_energy
-from tests.networks import GRAPH, memory_case, sample
+from tests.networks import GRAPH, memory_case, sample, with_energy
 from tests.programs import program
 
 ENGINE = EngineConfig(lanes=4, tiles=160, value_groups=64, state_groups=32, program_words=256)

@@ -49,10 +49,10 @@ from equilif_golden.schedule import Schedule
 from equilif_sim import library
 from equilif_sim.board import Terminal
 from tests.cli import folded
-from tests.link.test_protocol import client_of
+from tests.hostile import arrays
 from tests.netlists import identity_luts
+from tests.ports import client_of
 from tests.programs import python
-from tests.test_hostile_api import arrays
 
 CONFIG = EngineConfig(lanes=4, tiles=64, value_groups=32, state_groups=16, program_words=128)
 NETWORK = Network.chain(6, 5, 3, schedule=Schedule(free=24, nudged=16, window=16))

@@ -37,10 +37,9 @@ from equilif_golden.network import Network
 from equilif_golden.samples import one_hot
 from equilif_golden.tokens import TokenRows
 from tests.cli import json_of, output_and_json, run
-from tests.link.test_protocol import client_of
-from tests.ports import Faulty
+from tests.networks import LEARNS, data_set
+from tests.ports import Faulty, client_of
 from tests.runs import Interrupted, stop_after, trained
-from tests.test_tokens import LEARNS, data_set
 
 CONFIG = EngineConfig(lanes=4, tiles=128, value_groups=64, state_groups=32, program_words=512)
 SDRAM = ExternalWeights(chip_name="IS42S16160", hz=90_000_000, tiles=64, tables=True)

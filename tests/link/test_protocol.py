@@ -50,17 +50,10 @@ from equilif_golden.network import Network
 from equilif_golden.reference import Reference
 from equilif_golden.samples import one_hot
 from equilif_golden.schedule import Schedule
-from tests.ports import DevicePort, Faulty
+from tests.ports import Faulty, client_of
 
 CONFIG = EngineConfig(lanes=4, tiles=64, value_groups=32, state_groups=16, program_words=128)
 EXTERNAL = EngineConfig(external=ExternalWeights(chip_name="EM638325", hz=90_000_000, tiles=40_000))
-
-
-def client_of(device, **options):
-    """A client, and its port; its deadlines bear a machine that stalls."""
-    spoil = options.pop("spoil", lambda line, n: line)
-    wire = DevicePort(device, spoil)
-    return Client(wire, **{"timeout": 0.02, "deadline": 20.0, "run_deadline": 20.0, **options}), wire
 
 
 def count_runs(device, runs):

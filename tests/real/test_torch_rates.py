@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import pytest
-
-torch = pytest.importorskip("torch")
 
 from equilif.data.sets import images as data  # noqa: E402   torch is optional
 from equilif_golden.fixed import Numerics  # noqa: E402
@@ -29,22 +25,9 @@ from equilif_golden.real.rates import Rates, agreement, integer_rates  # noqa: E
 from equilif_golden.real.trainer import Distributed, Trainer, TrainerSettings, hinge, predict  # noqa: E402
 from equilif_golden.real.twin import Twin, gradient_report  # noqa: E402
 from equilif_golden.schedule import Schedule  # noqa: E402
+from tests.hostile import arrays  # noqa: E402
 from tests.networks import CHAIN, NETWORKS, sample  # noqa: E402
-from tests.programs import program  # noqa: E402
-from tests.test_hostile_api import arrays  # noqa: E402
-
-EXACT = {"dtype": torch.float64, "tolerance": 1e-12, "limit": 1000}
-
-
-def slope(loss, w, at, h=1e-6):
-    """Central difference of ``loss()`` by one weight."""
-    with torch.no_grad():
-        ends = []
-        for sign in (1, -1):
-            w[at] += sign * h
-            ends.append(float(loss()))
-            w[at] -= sign * h
-    return (ends[0] - ends[1]) / (2 * h)
+from tests.rates import EXACT, in_one_and_two_processes, slope, torch
 
 
 # -- solver ----------------------------------------------------------------------------------------
@@ -315,20 +298,6 @@ if distributed.rank == 0:
              **{n: w.detach().numpy() for n, w in model.w.items()})
 distributed.leave()
 """
-
-
-def in_one_and_two_processes(text, folder):
-    """The file that a program of this text writes, alone and as two processes of torch.distributed."""
-    (folder / "two.py").write_text(text)
-    environment = {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
-    runs = []
-    for name, launcher in (
-        ("one", []),
-        ("two", ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]),
-    ):
-        program(sys.executable, *launcher, folder / "two.py", folder / name, **environment)
-        runs.append(np.load(folder / f"{name}.npz"))
-    return runs
 
 
 @pytest.mark.regress

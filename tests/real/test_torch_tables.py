@@ -25,7 +25,7 @@ from equilif_golden.real.trainer import Trainer, TrainerSettings, hinge, predict
 from equilif_golden.reference import Reference  # noqa: E402
 from equilif_golden.schedule import Schedule  # noqa: E402
 from tests.cli import json_of, run  # noqa: E402
-from tests.real.test_torch_rates import EXACT, in_one_and_two_processes, slope  # noqa: E402
+from tests.rates import EXACT, in_one_and_two_processes, slope  # noqa: E402
 
 ROWS, WIDTH, CLASSES = 12, 6, 3
 

@@ -149,6 +149,13 @@ def test_layers():
                 assert layer[b] <= layer[a], f"{name} imports {other}"
 
 
+def test_helpers_are_not_in_test_files():
+    """Tests and benchmarks import helper modules, no file that holds tests."""
+    for name, found in import_graph(ROOT.parent.parent).items():
+        tests = {other for other in found if other.rpartition(".")[2].startswith("test_")}
+        assert not tests or not name.startswith(("tests.", "benchmarks.")), f"{name} imports {tests}"
+
+
 # -- names -----------------------------------------------------------------------------------------
 #: specification, RTL and bench give one concept one name, in files of one name or in these cases
 ONE_CONCEPT = {"Engine", "Lif", "Relay", "State"}
