@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
 from equilif.data import own
 from equilif.training.run import Run
@@ -75,10 +74,7 @@ PAUSE = (100, 0, 0.26)
 
 ONE = ((300, 6000, 0.12), (900, 4000, 0.1))
 
-
 WAV_RATE = 8000
-
-
 #: begin and end of a sweep in Hz
 WORDS = {"up": (400, 1500), "down": (1500, 400), "flat": (2500, 2500)}
 
@@ -94,10 +90,8 @@ def silence(seconds):
     return np.zeros(int(WAV_RATE * seconds))
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """WAV recordings by class, and a run that has learned them."""
-    root = tmp_path_factory.mktemp("listening")
+def learn_words(root):
+    """Write WAV recordings by class, and a run that has learned them."""
     rng = np.random.default_rng(0)
     for name in WORDS:
         for i in range(8):
@@ -107,4 +101,3 @@ def folder(tmp_path_factory):
     training = trained(Run.start(preset, data, 0))
     assert training.history[-1].test_accuracy == 1
     training.save(root / "run")
-    return root

@@ -26,7 +26,7 @@ from equilif_golden.link.protocol import Command
 from equilif_golden.link.standalone import LESSON_REGISTERS
 from equilif_golden.network import Network
 from tests.cli import error_of, json_of, run
-from tests.listening import WORDS, ListeningBoard, folder  # noqa: F401
+from tests.listening import WORDS, ListeningBoard
 from tests.standalone import client_of
 
 CONFIG = EngineConfig(
@@ -37,10 +37,10 @@ SHORT = LessonSettings(stored=2, passes=2)
 
 
 @pytest.fixture
-def heard(folder, monkeypatch):  # noqa: F811
+def heard(spoken, monkeypatch):
     """Network, its training words, and a function that makes the board which hears some of them."""
     monkeypatch.setattr("equilif.commands.listening.SETTINGS", SHORT)
-    path = folder / "run" / "network.npz"
+    path = spoken / "run" / "network.npz"
     found = saved.read(path)
     data = found.data_set()
     tokens = [data.tokens_train.sample(j) for j in range(len(data.y_train))]

@@ -36,7 +36,7 @@ def overload():
 
 @pytest.mark.parametrize("below", [50, 45, 35, 25])
 @pytest.mark.parametrize("offset", [0, 0.05])
-def test_words_in_noise(below, offset, folder, tmp_path):
+def test_words_in_noise(below, offset, spoken, tmp_path):
     """Training and `equilif listen` have the same words of the same recordings, as without the noise."""
     rng = np.random.default_rng(below)
     expected = []
@@ -46,7 +46,7 @@ def test_words_in_noise(below, offset, folder, tmp_path):
             noise = rng.normal(0, np.abs(clean).max() * 10 ** (-below / 20), len(clean))
             write_wav(tmp_path / "words" / name / f"{k}.wav", clean + noise + offset)
             expected.append(len(segments(Sound(clean[:, None], WAV_RATE, 16)).word))
-    listener = WordRecognizer(saved.read(folder / "run" / "network.npz"))
+    listener = WordRecognizer(saved.read(spoken / "run" / "network.npz"))
     files = sorted((tmp_path / "words").rglob("*.wav"))
     answers = [listener.listen_to(file).answers for file in files]
     assert [[a.reason for a in each] for each in answers] == [[""]] * len(files)
@@ -100,10 +100,10 @@ def test_extensible_wav(tmp_path):
         read_wav(tmp_path / "3.wav")
 
 
-def test_unknown_words(folder, tmp_path, monkeypatch):
+def test_unknown_words(spoken, tmp_path, monkeypatch):
     """The network's file knows the words of training; a word that is learned becomes known."""
     monkeypatch.setattr(known, "MIN_WORDS", 5)
-    before = saved.read(folder / "run" / "network.npz")
+    before = saved.read(spoken / "run" / "network.npz")
     assert before.identity.known is None
     network = tmp_path / "network.npz"
     save_network(network, before.network, before.weights, before.data_set())
@@ -118,21 +118,25 @@ def test_unknown_words(folder, tmp_path, monkeypatch):
 
     assert answers(network, tmp_path / "buzz") == [UNKNOWN] * 3
     assert set(answers(network, tmp_path / "buzz", "--no-unknown")) <= set(WORDS)
-    assert answers(network, folder / "words" / "up") == ["up"] * 8
+    assert answers(network, spoken / "words" / "up") == ["up"] * 8
     monkeypatch.setattr("equilif.commands.listening.SETTINGS", LessonSettings(passes=20))
     learned = tmp_path / "learned.npz"
     run("listen", network, tmp_path / "buzz", "--learn", "buzz", "--save", learned)
     assert answers(learned, tmp_path / "buzz") == ["buzz"] * 3
     found = json_of("evaluate", learned)
     assert found["unknown"] == 0 and found["accuracy"] == 1 and len(found["labels"]) == 4
-    shutil.copytree(folder / "words", tmp_path / "moved")
+    shutil.copytree(spoken / "words", tmp_path / "moved")
     assert json_of("evaluate", learned, tmp_path / "moved")["samples"] == found["samples"]
 
 
-def test_lesson_of_recordings(folder, tmp_path, monkeypatch):
+def test_lesson_of_recordings(spoken, tmp_path, monkeypatch):
     """Words of files are learned by the golden kernel with stored ones; nothing is replaced unasked."""
     monkeypatch.setattr("equilif.commands.listening.SETTINGS", LessonSettings(passes=2))
-    network, source, target = folder / "run" / "network.npz", folder / "words", tmp_path / "learned.npz"
+    network, source, target = (
+        spoken / "run" / "network.npz",
+        spoken / "words",
+        tmp_path / "learned.npz",
+    )
     options = ("--learn", "up", "--save", target)
     run("listen", network, source / "up", *options)
     words = lesson.Words.load(lesson.memory_path(target), saved.read(network).network)
@@ -152,23 +156,23 @@ def test_lesson_of_recordings(folder, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("label", ["  ", "a\nb", "a\x1b[2J", "nan", "x" * 101])
-def test_names_of_learned_classes(label, folder):
-    listener = WordRecognizer(saved.read(folder / "run" / "network.npz"))
+def test_names_of_learned_classes(label, spoken):
+    listener = WordRecognizer(saved.read(spoken / "run" / "network.npz"))
     with pytest.raises(ValueError, match="class"):
-        recorded_lesson(listener, folder / "words" / "up", label)
+        recorded_lesson(listener, spoken / "words" / "up", label)
 
 
-def test_tokens_of_own_recordings(folder):
+def test_tokens_of_own_recordings(spoken):
     """A data set has the tokens that the golden front end makes of a word."""
-    data = own.load(folder / "words", front_end=True)
+    data = own.load(spoken / "words", front_end=True)
     assert data.about.encoding.front_end and data.about.encoding.places == tokens.POSITIONS
-    first = segments(read_wav(folder / "words" / "down" / "0.wav")).word
+    first = segments(read_wav(spoken / "words" / "down" / "0.wav")).word
     expected = data.about.scaling.front_end.tokens(first) << 5
     rows = [data.tokens_train.sample(j) for j in range(len(data.y_train))]
     assert any(np.array_equal(expected, r) for r in rows)
 
 
-def test_recordings_without_a_word(folder, tmp_path):
+def test_recordings_without_a_word(spoken, tmp_path):
     for name in ("a", "b"):
         for i in range(3):
             write_wav(tmp_path / "words" / name / f"{i}.wav", word("up", np.random.default_rng(i)))
@@ -224,7 +228,7 @@ def test_front_end_of_boards(words, named, tmp_path):
     assert named in error_of(*(tmp_path / "a.wav" if w == "WAV" else w for w in words))
 
 
-def test_listen(folder, tmp_path):
+def test_listen(spoken, tmp_path):
     rng = np.random.default_rng(9)
     names = ["down", "flat", "up"]
     parts = [silence(0.5)]
@@ -234,7 +238,7 @@ def test_listen(folder, tmp_path):
     click[1000:1300] = 0.5 * np.sin(np.arange(300))
     noise = rng.normal(0, 0.2, 2 * WAV_RATE).clip(-1, 1)
     write_wav(tmp_path / "words.wav", np.concatenate([*parts, click, noise, silence(0.3)]))
-    network = folder / "run" / "network.npz"
+    network = spoken / "run" / "network.npz"
     found = json_of("listen", network, tmp_path / "words.wav", "--out", tmp_path / "page.html")["words"]
     assert [w["label"] for w in found] == [*names, None, None]
     assert [bool(w["reason"]) for w in found] == [False] * 3 + [True] * 2
@@ -243,8 +247,8 @@ def test_listen(folder, tmp_path):
     assert page.count("<section") == 1 + 1 + 3 and "<script" not in page
 
 
-def test_blocks_of_a_stream(folder):
-    x = samples(read_wav(folder / "words" / "up" / "1.wav"))
+def test_blocks_of_a_stream(spoken):
+    x = samples(read_wav(spoken / "words" / "up" / "1.wav"))
     x = np.concatenate([x, np.zeros(6000, np.int64)])
     microphone = SoundFrontEnd()
     parts = [s for b in np.array_split(x, 9) for s in microphone.feed(b)[1]] + microphone.finish()
@@ -286,11 +290,11 @@ class SoundCard:
         return False
 
 
-def test_microphone(folder, monkeypatch):
+def test_microphone(spoken, monkeypatch):
     quiet = np.zeros(8000, np.int64)
-    x = samples(read_wav(folder / "words" / "flat" / "2.wav"))
+    x = samples(read_wav(spoken / "words" / "flat" / "2.wav"))
     monkeypatch.setitem(sys.modules, "sounddevice", SoundCard(np.concatenate([quiet, x, quiet])))
-    network = folder / "run" / "network.npz"
+    network = spoken / "run" / "network.npz"
     (found,) = json_of("listen", network, "--seconds", 1.2)["words"]
     assert found["label"] == "flat" and found["source"] == "microphone"
     assert "--device" in error_of("listen", network, "--device", "broken", "--seconds", 1)
@@ -299,7 +303,7 @@ def test_microphone(folder, monkeypatch):
 @pytest.mark.parametrize(
     "module, named", [(None, "[microphone]"), (types.ModuleType("without PortAudio"), "libportaudio2")]
 )
-def test_no_sound_card(module, named, folder, monkeypatch):
+def test_no_sound_card(module, named, spoken, monkeypatch):
     class Finder:
         @staticmethod
         def find_spec(name, path=None, target=None):
@@ -310,30 +314,30 @@ def test_no_sound_card(module, named, folder, monkeypatch):
 
     monkeypatch.delitem(sys.modules, "sounddevice", raising=False)
     monkeypatch.setattr(sys, "meta_path", [Finder, *sys.meta_path])
-    assert named in error_of("listen", folder / "run" / "network.npz")
+    assert named in error_of("listen", spoken / "run" / "network.npz")
 
 
-def test_listen_errors(folder, tmp_path):
-    network = folder / "run" / "network.npz"
-    wav = folder / "words" / "up" / "0.wav"
+def test_listen_errors(spoken, tmp_path):
+    network = spoken / "run" / "network.npz"
+    wav = spoken / "words" / "up" / "0.wav"
     assert "front_end" in error_of("listen", "digits-64", wav)
     assert str(tmp_path) in error_of("listen", network, tmp_path)
     assert "--seconds" in error_of("listen", network, wav, "--seconds", 3)
 
 
-def test_a_board_without_a_front_end(folder, monkeypatch):
+def test_a_board_without_a_front_end(spoken, monkeypatch):
     """One error, before anything is written to the board."""
     client = client_of(Device(EngineConfig()))
     client.identify()
     sent = client.traffic.sent
     monkeypatch.setattr("equilif.host.ports.the_one", lambda port, baud: client)
-    assert "port-7" in error_of("listen", folder / "run" / "network.npz", "--port", "port-7")
-    assert "port-7" in error_of("listen", folder / "run" / "network.npz", "--port", "port-7", "--learn", "up")
+    assert "port-7" in error_of("listen", spoken / "run" / "network.npz", "--port", "port-7")
+    assert "port-7" in error_of("listen", spoken / "run" / "network.npz", "--port", "port-7", "--learn", "up")
     assert client.traffic.sent == sent
 
 
-def test_report_of_a_run_names_the_front_end(folder):
-    found = runs.read(folder / "run")
+def test_report_of_a_run_names_the_front_end(spoken):
+    found = runs.read(spoken / "run")
     commands = found.repeat(own.reload(found.history.about)).commands
     assert "data.front_end=true" in commands[0] and "data.attention" not in commands[0]
     assert dataclasses.asdict(found.history.about)["encoding"]["front_end"] is True
