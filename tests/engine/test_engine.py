@@ -94,18 +94,11 @@ def test_random_programs_without_convolutions(name):
     run_random_programs(verilated(dataclasses.replace(CONFIGS[name], convolution=False)))
 
 
-LEARNING = "|a_memory_learns|tokens_learn"
-
-
-@pytest.mark.parametrize(
-    "simulator, learning",
-    [("icarus", ""), ("verilator", LEARNING), pytest.param("icarus", LEARNING, marks=pytest.mark.regress)],
-)
-def test_cocotb_bench(simulator, learning, tmp_path):
-    """Random programs; attention networks with learned and fixed embedding tables."""
+def test_icarus(tmp_path):
+    """Random programs in another simulator than the other tests of this file."""
     config = dataclasses.replace(
         SMALL,
-        pipeline=Pipeline.SPRAM if simulator == "icarus" else Pipeline.DEEP,
+        pipeline=Pipeline.SPRAM,
         tiles=24,
         value_groups=32,
         program_words=400,
@@ -114,11 +107,11 @@ def test_cocotb_bench(simulator, learning, tmp_path):
         Engine(config),
         "equilif_sim.engine.engine",
         tmp_path,
-        simulator=simulator,
+        simulator="icarus",
         visible=visible("engine *", "*state *_memory"),
-        config={"engine": dataclasses.asdict(config), "seed": 1, "programs": 12 if learning else 4},
-        only="random_programs" + learning,
-    ) == (3 if learning else 1)
+        config={"engine": dataclasses.asdict(config), "seed": 1, "programs": 4},
+        only="random_programs",
+    )
 
 
 NETWORKS = {

@@ -304,24 +304,6 @@ def test_repeated_commands_on_bad_line():
     assert len(wire.commands) > -(-400 // 44) + 3
 
 
-def test_damaged_commands_are_resent():
-    device = Device(CONFIG)
-    client, wire = client_of(device)
-    client.identify()
-    write, hit = wire.write, []
-
-    def lossy(data):
-        if len(hit) < 2:
-            hit.append(data)
-            data = data[:8] + bytes((data[8] ^ 1,)) + data[9:]
-        return write(data)
-
-    wire.write = lossy
-    client.write(Region.VALUE, 3, np.array([9, 8]))
-    assert device.engine.plus.reshape(-1)[:6].tolist() == [0, 0, 0, 9, 8, 0]
-    assert len(wire.commands) == 4
-
-
 def test_repeated_run_is_not_executed():
     device = Device(CONFIG)
     client, wire = client_of(device, spoil=lambda line, n: b"" if n in (2, 3, 4) else line)
@@ -346,22 +328,6 @@ def test_other_command_ends_repetition():
         client._sequence = 41
         client.identify()
     assert len(runs) == 3
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_line_with_losses_damage_and_repetition(problem, seed):
-    """Faults in every third frame, both directions: weights equal the reference, each sample learned once."""
-    network, x, y = problem
-    device, reference = Device(CONFIG), Reference(network, learning_rate=0.05)
-    client, _ = client_of(device, timeout=0.002, deadline=60, run_deadline=60)
-    client.port = port = Faulty(client.port, 0.3, random.Random(seed))
-    chip = Chip(client, network, learning_rate=0.05)
-    for _ in range(6):
-        for a, b in zip(x, y, strict=True):
-            assert chip.sample(a, b).prediction == reference.train(a[None], b[None]).prediction[0]
-    for name, w in chip.weights.items():
-        np.testing.assert_array_equal(w, reference.weights[name])
-    assert chip.counter == reference.counter and min(port.faults.values()) > 0, port.faults
 
 
 def test_no_reply():
@@ -530,29 +496,17 @@ def test_stale_reply_is_skipped():
 
 
 @pytest.mark.parametrize(
-    "command, payload, status, message",
+    "command, payload, status",
     [
-        (Command.RUN, RUN_HEADER.pack(LEARN, 0, 0, 0), Status.NO_PROGRAM, "RUN.*NO_PROGRAM"),
-        (Command.READ, READ_HEADER.pack(Region.VALUE, 127, 2), Status.BAD_ADDRESS, "BAD_ADDRESS"),
-        (Command.READ, READ_HEADER.pack(7, 0, 1), Status.BAD_REGION, "READ.*BAD_REGION"),
-        (
-            Command.WRITE,
-            WRITE_HEADER.pack(Region.WEIGHT, 0) + b"abc",
-            Status.BAD_LENGTH,
-            "WRITE.*BAD_LENGTH",
-        ),
-        (Command.LOAD, bytes(12) + b"\x02" + bytes(23), Status.BAD_PROGRAM, "BAD_PROGRAM.*1"),
+        (Command.RUN, RUN_HEADER.pack(LEARN, 0, 0, 0), Status.NO_PROGRAM),
+        (Command.READ, READ_HEADER.pack(Region.VALUE, 127, 2), Status.BAD_ADDRESS),
+        (Command.READ, READ_HEADER.pack(7, 0, 1), Status.BAD_REGION),
+        (Command.WRITE, WRITE_HEADER.pack(Region.WEIGHT, 0) + b"abc", Status.BAD_LENGTH),
+        (Command.LOAD, bytes(12) + b"\x02" + bytes(23), Status.BAD_PROGRAM),
     ],
 )
-def test_refusal_messages(command, payload, status, message):
+def test_refused_commands(command, payload, status):
     client, _ = client_of(Device(CONFIG))
-    with pytest.raises(DeviceError, match=message) as e:
+    with pytest.raises(DeviceError) as e:
         client.command(command, payload)
-    assert e.value.status == status
-
-
-def test_status_messages():
-    for status in Status:
-        if status != Status.OK:
-            assert len(str(DeviceError(Command.READ, status)).split(": ", 1)[1]) > 20, status
-    assert "newer than this program" in str(DeviceError(Command.READ, 99))
+    assert e.value.status == status and status.name in str(e.value)
