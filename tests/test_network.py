@@ -76,7 +76,10 @@ INVALID = [
     (lambda: replace(NET, synapses=()), "synapse"),
     (lambda: replace(NET, output="x"), ("output",)),
     (lambda: replace(NET, schedule=Schedule(threshold=4.0)), ("phases", "threshold")),
-    (lambda: replace(NET, numerics=Numerics(charge_width=16), schedule=Schedule(window=8, free=8)), "window"),
+    (
+        lambda: replace(NET, numerics=Numerics(charge_width=16), schedule=Schedule(8, 8, window=8)),
+        "16-bit",
+    ),
     (lambda: replace(MEMORY, schedule=Schedule(nudged=6)), ("phases", "nudged")),
     (lambda: attention_network(replace(M, sharpness=6), Q), ("population", "m", "sharpness")),
     (lambda: attention_network(M, Q, synapses=(MEMORY.synapses[0], *MEMORY.synapses[2:])), "'m'"),
