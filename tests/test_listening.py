@@ -200,7 +200,7 @@ def test_front_end_is_for_recordings(tmp_path):
         own.read(tmp_path / "x.npz", front_end=True)
     (tmp_path / "mp3" / "yes").mkdir(parents=True)
     (tmp_path / "mp3" / "yes" / "a.mp3").touch()
-    with pytest.raises(ValueError, match=r"mp3.* WAV"):
+    with pytest.raises(ValueError, match="mp3"):
         own.read(tmp_path / "mp3", front_end=True)
 
 

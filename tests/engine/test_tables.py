@@ -158,7 +158,7 @@ def test_model_equals_kernel(network, lanes):
         ({"groups": 0}, "token 0"),
         ({"groups": 256}, "token 0"),
         ({"table": 326, "rows": np.array([0, 41])}, "token 1"),
-        ({"rows": np.array([1 << 16])}, r"rows.*0\.\.65535"),
+        ({"rows": np.array([1 << 16])}, "rows"),
     ],
 )
 def test_invalid_tokens(change, message):

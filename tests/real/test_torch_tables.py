@@ -208,7 +208,7 @@ def test_rows_of_other_table():
         lambda: predict(model, None, tokens=other),
         lambda: Trainer(model, TrainerSettings(steps=1)).epoch(None, labels, np.arange(10), tokens=other),
     ):
-        with pytest.raises(ValueError, match=r"tokens.*\b13\b.*\b12\b"):
+        with pytest.raises(ValueError, match="tokens"):
             ask()
 
 
