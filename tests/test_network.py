@@ -55,6 +55,7 @@ def attention_network(*populations, synapses=MEMORY.synapses, **change):
     return replace(MEMORY, populations=(X, B, Y, *populations), synapses=synapses, **change)
 
 
+SHORT = Schedule(free=8, nudged=8, window=8)
 #: networks and parts that are refused, and the place of the error or a word of it
 INVALID = [
     (lambda: Lif("a-b", 1), ("population", "a-b")),
@@ -77,7 +78,7 @@ INVALID = [
     (lambda: replace(NET, output="x"), ("output",)),
     (lambda: replace(NET, schedule=Schedule(threshold=4.0)), ("phases", "threshold")),
     (
-        lambda: replace(NET, numerics=Numerics(charge_width=16), schedule=Schedule(8, 8, window=8)),
+        lambda: replace(NET, numerics=Numerics(charge_width=16), schedule=SHORT),
         "16-bit",
     ),
     (lambda: replace(MEMORY, schedule=Schedule(nudged=6)), ("phases", "nudged")),
