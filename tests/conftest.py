@@ -100,3 +100,23 @@ def sample(name: str, cases: Sequence[pytest.Item], n: int) -> list[pytest.Item]
         chosen.append(best)
         seen |= values[id(best)]
     return chosen
+
+
+@pytest.fixture(scope="session")
+def digits_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a training run of two epochs, which no test changes."""
+    from tests.cli import run
+
+    out = tmp_path_factory.mktemp("digits")
+    run("train", "digits", "--epochs", 2, "--out", out, "--json", out / "printed.json")
+    return out
+
+
+@pytest.fixture(scope="session")
+def spoken(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Recordings of words by class, and a run that has learned them; no test changes them."""
+    from tests.listening import learn_words
+
+    folder = tmp_path_factory.mktemp("words")
+    learn_words(folder)
+    return folder

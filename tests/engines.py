@@ -6,12 +6,19 @@ import dataclasses
 import functools
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from equilif_golden.blocks.plasticity import DITHER_MASK, DITHER_UPDATE
 from equilif_golden.engine.config import EngineConfig, Pipeline
 from equilif_golden.engine.features import EVERYTHING
 from equilif_golden.engine.isa import Instruction, Op
+from equilif_golden.engine.memories import memories
+from equilif_golden.engine.model import EngineModel
+from equilif_golden.engine.port import Region
 from equilif_golden.fixed import Numerics
+from equilif_hdl.engine.stages import lane_status
+from equilif_sim.tools.programs import random_program, random_values, random_weights
 from equilif_sim.verilated import VerilatedEngine, library, rtl
 
 NARROW = Numerics(fraction=8, weight_width=10, accumulator_width=20, charge_width=15)
@@ -100,3 +107,42 @@ def cycles(engine, *program):
     """Cycles of a run of the program."""
     engine.load([*program, Instruction(op=Op.HALT)])
     return engine.run(learn=True).cycles
+
+
+def compare(engine, model, what):
+    pairs = {name: (engine.memory(name), model.memory(name)) for name in memories(engine.config)}
+    pairs["weights"] = (engine.read(Region.WEIGHT, 0, model.w.size), model.w.ravel())
+    for name, (got, want) in pairs.items():
+        assert np.array_equal(got, want), f"{what}: {name} differ at {np.argwhere(got != want)[:4].tolist()}"
+    assert engine.read(Region.COUNTER, 0, 1)[0] == model.counter * DITHER_UPDATE & DITHER_MASK
+
+
+def run_random_programs(engine, n=300):
+    config = engine.config
+    model = EngineModel(config)
+    n_softmax = 0
+    shortened = 0
+    for name in memories(config):
+        assert not engine.memory(name).any()
+    rng = np.random.default_rng(config.lanes + config.single_port)
+    for k in range(n):
+        program = random_program(rng, config)
+        learn = bool(rng.integers(2))
+        if k % 4 == 0:
+            model.w[:] = random_weights(rng, config)
+            engine.write(Region.WEIGHT, 0, model.w.ravel())
+        values = random_values(rng, config)
+        model.plus.flat = values
+        model.minus.flat = values
+        engine.write(Region.VALUE, 0, values)
+        engine.load(program)
+        model.load(program)
+        expected = model.run(learn=learn)
+        result = engine.run(learn=learn, max_cycles=200_000)
+        for what in ("prediction", "spikes", "accesses", "activity", "cycles"):
+            assert getattr(result, what) == getattr(expected, what), f"program {k}: {what}"
+        compare(engine, model, f"program {k}")
+        n_softmax += any(i.op == Op.SOFTMAX for i in program)
+        shortened += model.shortened
+    assert n_softmax >= (0.8 if n >= 300 else 0.5) * n or not config.attention
+    assert (shortened > n / 3) == bool(lane_status(config))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from equilif_golden.engine.config import ExternalWeights
 from tests.engines import ROOMY
 
@@ -16,3 +18,8 @@ EXTERNAL = {
     "P8": replace(ROOMY, external=replace(MT, tables=True), lanes=8, tiles=15),
     "P16": replace(ROOMY, external=replace(EM, tables=True), lanes=16, tiles=8),
 }
+
+
+ENGINES = pytest.mark.parametrize(
+    "name", ["P4", *(pytest.param(n, marks=pytest.mark.regress) for n in EXTERNAL if n != "P4")]
+)

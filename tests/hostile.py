@@ -190,3 +190,52 @@ def spoil(content: bytes, rng: random.Random) -> bytes:
         lambda: b"hello\n",
     )
     return bytes(rng.choice(spoilt)())
+
+
+def arrays(good: Any) -> list[Any]:
+    """An array in other shapes, types and ranges, some of them valid."""
+    a = np.asarray(good)
+    frozen = a.copy()
+    frozen.flags.writeable = False
+    spread = np.repeat(a, 2, axis=0)[::2]
+    out = [
+        a.tolist(),
+        frozen,
+        spread,
+        np.asfortranarray(a),
+        a.astype(">i8"),
+        a.astype(np.int16),
+        a.astype(object),
+        a.astype(float),
+        a / 255,
+        a + 0.9,
+        a + 1,
+        a - 1,
+        a.astype(str),
+        a.astype(complex),
+        a.astype(bool),
+        a > 1,
+        np.full(a.shape, np.nan),
+        np.full(a.shape, -np.inf),
+        a.astype(int) - 1000,
+        a.astype(int) + 40000,
+        np.full(a.shape, 1 << 40),
+        np.full(a.shape, 2**64 - 7, np.uint64),
+        np.full(a.shape, "2020-01-01", "M8[D]"),
+        np.zeros(a.shape, [("a", int)]),
+        np.ma.masked_array(a, mask=np.ones(a.shape, bool)),
+        np.ma.masked_array(a),
+        a[None],
+        a[..., None],
+        a.ravel(),
+        a.T,
+        a[:0],
+        a[:1],
+        np.concatenate([a, a]),
+        np.zeros((0, 7)),
+        [[1, 2], [3]],
+        (row for row in a),
+        {1, 2},
+        memoryview(np.ascontiguousarray(a)),
+    ]
+    return [*out, *SCALARS]

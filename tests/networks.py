@@ -8,8 +8,13 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
+from equilif.data.sets.dataset import DataSet
+from equilif.training.settings import tables
+from equilif.training.settings.description import Description
+from equilif.training.settings.presets import PRESETS
 from equilif_golden.blocks.lif import LEAKS
 from equilif_golden.network import Network, Population, Synapse, TokenRows
+from equilif_golden.populations import Constant, Input, Lif, SelfAttention
 from equilif_golden.schedule import OPTIONS, STRENGTH_MAX, Schedule
 
 CHAIN = Network.chain(12, 9, 4)
@@ -144,3 +149,55 @@ def memory_case(network, rng, n):
     off = np.r_[0, lengths.cumsum()].astype(np.int64)
     rows = TokenRows(table, at.astype(np.int32), off)
     return weights, x, labels, [rows.take([j]) for j in range(n)]
+
+
+def data_set(n=30):
+    """Sequences of two classes: even rows and odd rows."""
+    rng = np.random.default_rng(4)
+    y = np.arange(n) % 2
+    at = [2 * rng.integers(0, 10, rng.integers(3, 9)) + label for label in y]
+    off = np.cumsum([0, *map(len, at)])
+    codes = rng.integers(-4096, 4097, (20, 6)).astype(np.int16)
+    rows = TokenRows(codes, np.concatenate(at).astype(np.int32), off)
+    x = np.zeros((n, 0), np.uint8)
+    return DataSet("vowels", x, y, x, y, rows, rows)
+
+
+LEARNS = Description.of(
+    {
+        **PRESETS["vowels"].content(),
+        **tables.memory(8, 2, 8, table_learning_rate_scale=4.0),
+        "learning": {
+            "epochs": 2,
+            "learning_rate": 0.02,
+            "decay": 0.1,
+            "schedule": "linear",
+            "token_dropout": 0.1,
+        },
+        "loading": {},
+    },
+    "vowels",
+)
+
+
+def with_energy() -> Network:
+    """Two heads over the features of six positions, which learn; no size is a multiple of four lanes."""
+    return Network(
+        (
+            Input.of_shape("x", (3, 2, 3)),
+            Constant("bias", 1),
+            Lif.of_shape("features", (3, 2, 4)),
+            SelfAttention.of_shape("attention", (3, 2, 12), heads=2, gain=1, energy=True),
+            Lif("output", 3),
+        ),
+        (
+            Synapse("x", "features", kernel=1),
+            Synapse("bias", "features", per_position=True),
+            Synapse("features", "attention", kernel=1),
+            Synapse("bias", "attention"),
+            Synapse("features", "output"),
+            Synapse("bias", "output"),
+        ),
+        "output",
+        Schedule(free=12, window=4, nudged=8),
+    )

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import sliplib
 
-from equilif.host.client import Port
+from equilif.host.client import Client, Port
 from equilif_golden.link.device import Device
 
 END: bytes = sliplib.END
@@ -115,3 +115,10 @@ class Faulty:
                 line[:at] + self.rng.randbytes(1) + line[at:],
             )
         )
+
+
+def client_of(device, **options):
+    """A client, and its port; its deadlines bear a machine that stalls."""
+    spoil = options.pop("spoil", lambda line, n: line)
+    wire = DevicePort(device, spoil)
+    return Client(wire, **{"timeout": 0.02, "deadline": 20.0, "run_deadline": 20.0, **options}), wire

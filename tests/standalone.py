@@ -10,10 +10,13 @@ import numpy as np
 
 from equilif.host.client import Client
 from equilif.host.store import FlashStore, StoredSamples, TrainingJob
+from equilif_golden.engine.compiler import Compiled
 from equilif_golden.engine.config import EngineConfig
+from equilif_golden.engine.port import Region
 from equilif_golden.link.device import Device
 from equilif_golden.link.flash import BLOCK, Area, Flash
-from equilif_golden.link.standalone import slot_blocks
+from equilif_golden.link.protocol import TRAINER, WRITE_HEADER, Command, seal, slip
+from equilif_golden.link.standalone import LIST_BYTES, OWNER, REGISTER_BYTES, TrainerRegisters, slot_blocks
 from equilif_golden.network import Network
 from equilif_golden.schedule import Schedule
 from tests.ports import DevicePort
@@ -121,3 +124,49 @@ def with_tests():
 def slot(k):
     """Address of a slot."""
     return k * slot_blocks(CONFIG) * BLOCK
+
+
+def frames(content, k):
+    """End addresses of the frames of a slot."""
+    at = slot(k)
+    out = []
+    while content[at] != 0xFF:
+        at = content.index(0xC0, at) + 1
+        out.append(at)
+    return out
+
+
+WRITES = {
+    "load": lambda client: client.load(Compiled(NETWORK, CONFIG).program(0.1)),
+    "weight": lambda client: client.write(Region.WEIGHT, 0, np.arange(8)),
+    "value": lambda client: client.write(Region.VALUE, 0, np.zeros(3, np.int64)),
+    "counter": lambda client: client.write(Region.COUNTER, 0, [0]),
+    "learn": lambda client: client.run(learn=True),
+    "owner": lambda client: client.set_registers(TrainerRegisters()),
+}
+
+
+def older_version(content):
+    """Flash of an upload in the format without owners."""
+    out = bytearray(content)
+    programs = store().registers.programs * BLOCK
+    for k in range(EPOCHS + 1):
+        at = programs + k * LIST_BYTES
+        _, frames = bytes(out[at : at + LIST_BYTES]).split(b"\xc0", 1)
+        out[at : at + LIST_BYTES] = frames.ljust(LIST_BYTES, b"\xff")
+    first, last = frames_of_slot(content)
+    settings = store().registers.pack()[: REGISTER_BYTES * OWNER]
+    frame = slip(seal(Command.WRITE, 0, WRITE_HEADER.pack(TRAINER, 0) + settings))
+    out[first:last] = frame.ljust(last - first, b"\xff")
+    return bytes(out)
+
+
+def frames_of_slot(content):
+    """Addresses of the last frame of slot 0."""
+    ends = frames(content, 0)
+    return ends[-2], ends[-1]
+
+
+def other_slot(content):
+    """A flash with the slot of another upload."""
+    return uploaded(5)[: slot(1)] + content[slot(1) :]

@@ -26,9 +26,8 @@ from equilif_golden.link.protocol import Command
 from equilif_golden.link.standalone import LESSON_REGISTERS
 from equilif_golden.network import Network
 from tests.cli import error_of, json_of, run
-from tests.listening import ListeningBoard
+from tests.listening import WORDS, ListeningBoard
 from tests.standalone import client_of
-from tests.test_listening import WORDS, folder  # noqa: F401
 
 CONFIG = EngineConfig(
     lanes=8, tiles=2048, value_groups=512, state_groups=64, program_words=2048, early_exit=True
@@ -38,10 +37,10 @@ SHORT = LessonSettings(stored=2, passes=2)
 
 
 @pytest.fixture
-def heard(folder, monkeypatch):  # noqa: F811
+def heard(spoken, monkeypatch):
     """Network, its training words, and a function that makes the board which hears some of them."""
     monkeypatch.setattr("equilif.commands.listening.SETTINGS", SHORT)
-    path = folder / "run" / "network.npz"
+    path = spoken / "run" / "network.npz"
     found = saved.read(path)
     data = found.data_set()
     tokens = [data.tokens_train.sample(j) for j in range(len(data.y_train))]

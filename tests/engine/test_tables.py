@@ -39,12 +39,10 @@ from equilif_golden.schedule import Schedule
 from equilif_golden.tokens import scatter_add
 from equilif_sim.board import SimulatedBoard
 from equilif_sim.tables import compare_transfers
-from tests.engine.test_external import ENGINES
 from tests.engines import ROOMY, verilated
-from tests.external import EXTERNAL, MT
-from tests.link.test_protocol import client_of
-from tests.ports import Faulty
-from tests.test_tokens import LEARNS, data_set
+from tests.external import ENGINES, EXTERNAL, MT
+from tests.networks import LEARNS, data_set
+from tests.ports import Faulty, client_of
 
 WITH_TABLES = replace(ROOMY, external=replace(MT, tables=True))
 #: inputs and tokens
@@ -160,7 +158,7 @@ def test_model_equals_kernel(network, lanes):
         ({"groups": 0}, "token 0"),
         ({"groups": 256}, "token 0"),
         ({"table": 326, "rows": np.array([0, 41])}, "token 1"),
-        ({"rows": np.array([1 << 16])}, r"rows.*0\.\.65535"),
+        ({"rows": np.array([1 << 16])}, "rows"),
     ],
 )
 def test_invalid_tokens(change, message):

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import SupportsInt
 
 import pytest
-from amaranth import Cat, ClockDomain, ClockSignal, Const, Instance, Module, ResetSignal, Shape, Signal
+from amaranth import Cat, ClockDomain, ClockSignal, Const, Instance, Module, Mux, ResetSignal, Shape, Signal
 from amaranth.back import rtlil
 from amaranth.hdl import Value, ValueLike
 from amaranth.lib import wiring
@@ -375,3 +375,9 @@ def agree(
     simulator.run()
     assert count
     return count
+
+
+def clipped(value: Value, lo: int, hi: int) -> Value:
+    """Saturation as in the golden model, with comparators."""
+    lowest, highest = (Const(limit, value.shape()) for limit in (lo, hi))
+    return Mux(value < lowest, lowest, Mux(value > highest, highest, value))

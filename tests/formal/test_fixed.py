@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from amaranth import Array, Cat, Const, Mux, Signal, signed
+from amaranth import Array, Cat, Const, Signal, signed
 from amaranth.hdl import Value
 
 from equilif_golden import fixed as golden
@@ -19,7 +19,7 @@ from equilif_hdl.fixed import (
     times_small,
     total,
 )
-from tests.formal.prove import Proof, agree, needs_prover
+from tests.formal.prove import Proof, agree, clipped, needs_prover
 
 pytestmark = needs_prover
 FIXED = "equilif_hdl.fixed"
@@ -27,12 +27,6 @@ FIXED = "equilif_hdl.fixed"
 WIDEST = 34
 #: widths of weights, values and intermediate results
 WIDTHS = (4, 8, 10, 12, 16, 18, 20)
-
-
-def clipped(value: Value, lo: int, hi: int) -> Value:
-    """Saturation as in the golden model, with comparators."""
-    lowest, highest = (Const(limit, value.shape()) for limit in (lo, hi))
-    return Mux(value < lowest, lowest, Mux(value > highest, highest, value))
 
 
 def test_clipping_equals_golden():

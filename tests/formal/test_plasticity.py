@@ -22,8 +22,7 @@ from equilif_golden.blocks.plasticity import GAIN_MAX, SHIFTS, Step, dither, ep_
 from equilif_golden.fixed import DEFAULT, SQ
 from equilif_hdl.blocks.plasticity import PRODUCT, Plasticity
 from tests.engines import NARROW
-from tests.formal.prove import Proof, agree, needs_prover
-from tests.formal.test_fixed import clipped
+from tests.formal.prove import Proof, agree, clipped, needs_prover
 
 pytestmark = needs_prover
 GAINS = np.arange(GAIN_MAX + 1)

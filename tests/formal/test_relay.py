@@ -13,8 +13,7 @@ from equilif_golden.blocks.softmax import SHIFTS
 from equilif_golden.fixed import DEFAULT, MAX_ACCUMULATOR, Numerics
 from equilif_hdl.blocks.relay import Relay
 from tests.engines import NARROW
-from tests.formal.prove import Proof, agree, needs_prover
-from tests.formal.test_fixed import clipped
+from tests.formal.prove import Proof, agree, clipped, needs_prover
 
 pytestmark = needs_prover
 EACH = [

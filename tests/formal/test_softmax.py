@@ -32,8 +32,7 @@ from equilif_golden.blocks.softmax import (
 )
 from equilif_hdl.blocks.softmax import OCTAVE, STEPS, Reciprocal, Softmax
 from tests.engines import SINGLE_PORT, WIDE
-from tests.formal.prove import Proof, agree, needs_prover
-from tests.formal.test_fixed import clipped
+from tests.formal.prove import Proof, agree, clipped, needs_prover
 
 pytestmark = needs_prover
 SOFTMAX = "equilif_hdl.blocks.softmax"

@@ -38,7 +38,7 @@ from equilif_hdl.front_end.listener import MIN_CLOCK_HZ, Microphone
 from equilif_sim.board import SimulatedBoard
 from equilif_sim.front_end.frames_board import ANSWER_CYCLES, FramesBoard, frame_bytes
 from equilif_sim.tools.run import simulate
-from tests.front_end.test_live import ONE, PAUSE, sound
+from tests.listening import ONE, PAUSE, sound
 from tests.standalone import AREA, FailingFlash, PowerCut, client_of, content_of
 
 verilated = pytest.mark.skipif(not shutil.which("g++"), reason="a simulation is compiled with g++")

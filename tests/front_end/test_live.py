@@ -28,6 +28,7 @@ from equilif_golden.link.device import Device
 from equilif_golden.network import Network
 from equilif_hdl.front_end.listener import MIN_CLOCK_HZ, Microphone
 from equilif_sim.board import SimulatedBoard
+from tests.listening import ONE, PAUSE, sound
 
 CONFIG = EngineConfig(
     lanes=4, tiles=256, value_groups=128, state_groups=32, pipeline=Pipeline.DEEP, program_words=512
@@ -39,18 +40,6 @@ SCALING = Scaling(np.full(BANDS, 150 * 16), np.full(BANDS, 170))
 LEARNING_RATE = 0.05
 
 
-def sound(*parts):
-    """Tones of (frequency, amplitude, seconds) and noise, one after the other, as samples."""
-    rng = np.random.default_rng(1)
-    out = []
-    for frequency, amplitude, seconds in parts:
-        t = np.arange(round(RATE * seconds))
-        out.append(amplitude * np.sin(2 * np.pi * frequency / RATE * t) + rng.normal(0, 3, len(t)))
-    return np.clip(np.rint(np.concatenate(out)), -32768, 32767).astype(np.int64)
-
-
-PAUSE = (100, 0, 0.26)
-ONE = ((300, 6000, 0.12), (900, 4000, 0.1))
 TWO = ((2500, 9000, 0.1), (600, 3000, 0.25))
 CLICK = ((1000, 8000, 0.03),)
 #: bits: full scale of both signs

@@ -78,9 +78,9 @@ def test_limits():
     for named, changed in (("7,936", {"rate_hz": 15_874}), ("8", {"width": 8})):
         with pytest.raises(ValueError, match=named):
             replace(ADC, sck_hz=500_000, **changed)
-    with pytest.raises(ValueError, match="'pdm'.* adc"):
+    with pytest.raises(ValueError, match="'pdm'"):
         BOARDS["icebreaker"].with_front_end("pdm")
-    with pytest.raises(ValueError, match="'adc'.* pdm .*i2s"):
+    with pytest.raises(ValueError, match="'adc'"):
         BOARDS["colorlight-i5"].with_front_end("adc")
     with pytest.raises(ValueError, match="listen_on_a_board"):
         BOARDS["ulx3s-85f"].with_front_end("adc")

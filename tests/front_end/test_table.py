@@ -45,8 +45,8 @@ WIDE = ChannelScaling(np.zeros(32, np.int64), np.ones(32, np.int64))
 @pytest.mark.parametrize(
     "table, error, named",
     [
-        (live.Table(Network.chain(8, 3), SCALING), ValueError, "32 .*36 values"),
-        (live.Table(Network.attention(TOKENS - 1, WIDTH, 1, 16, 3), SCALING), ValueError, "32 .*36 values"),
+        (live.Table(Network.chain(8, 3), SCALING), ValueError, "36 values"),
+        (live.Table(Network.attention(TOKENS - 1, WIDTH, 1, 16, 3), SCALING), ValueError, "36 values"),
         (live.Table(Network.attention(TOKENS, WIDTH, 1, 16, 101), SCALING), ValueError, "101"),
         (live.Table(Network.attention(TOKENS, WIDTH, 2, 16, 3), SCALING), CapacityError, "200 values"),
         (live.Table(Network.chain(13, 16, 3), CHANNELS, 12), ValueError, "12 inputs"),

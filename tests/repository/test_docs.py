@@ -6,11 +6,9 @@ import ast
 import importlib
 import importlib.util
 import re
-import tokenize
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 import typer
@@ -30,8 +28,6 @@ SOURCES = sorted(
 )
 DOCS = ROOT / "docs"
 WIDTH = 110
-#: lines of a page
-MAX_LINES = 250
 #: a command line: launcher, command, arguments
 COMMAND = r"(?<![\w./'-])(?<!from )(?:equilif|\./run) ([a-z]+(?:-[a-z]+)*)\b([^;|&]*)"
 #: files of users in examples
@@ -228,12 +224,6 @@ def test_named_tests_exist(page):
 
 
 @every_page
-def test_page_length(page):
-    """A longer page is two pages; the change log is a list."""
-    assert page.name == "CHANGELOG.md" or len(page.read_text().splitlines()) <= MAX_LINES
-
-
-@every_page
 def test_line_length(page):
     text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.M | re.S)
     wide = [
@@ -257,121 +247,3 @@ def test_python_blocks_run(page, example, tmp_path, monkeypatch, capsys):
     exec(compile(example, page, "exec"), {"__name__": "__main__"})
     if page == "README.md":
         assert float(capsys.readouterr().out) > 0.95
-
-
-def test_glossary_terms_are_used():
-    pages = {page: re.sub(r"\s+", " ", page.read_text()).lower() for page in PAGES}
-    text = " ".join(content for page, content in pages.items() if page.name != "glossary.md")
-    terms = re.findall(r"^\* (.*?):", (DOCS / "reference" / "glossary.md").read_text(), re.M)
-    names = [name for term in terms for name in re.findall(r"\*\*([^*]+)\*\*", term)]
-    assert len(names) >= 30 and len(set(names)) == len(names)
-    assert not [name for name in names if not re.search(rf"\b{re.escape(name.lower())}", text)]
-
-
-def test_concept_table_files_exist():
-    """docs/explanation/architecture.md: each column names files below one folder."""
-    folders = ("golden/equilif_golden", "hdl/equilif_hdl", "sim/equilif_sim", "tests")
-    text = (DOCS / "explanation" / "architecture.md").read_text()
-    body = text.split("| concept | golden | hdl | sim (bench) | test |\n")[1].split("\n\n")[0]
-    rows = [line.strip("| ").split(" | ") for line in body.replace("|  ", "| -  ").splitlines()[1:]]
-    cells = [(f, cell) for row in rows for f, cell in zip(folders, row[1:], strict=True)]
-    named = [ROOT / folder / name for folder, cell in cells for name in re.findall(r"`([^`]+)`", cell)]
-    assert len(rows) > 20 and not [str(path) for path in named if not path.is_file()]
-    own = {
-        p
-        for folder in folders[:2]
-        for part in ("blocks", "engine", "front_end", "link")
-        for p in (ROOT / folder / part).glob("*.py")
-    }
-    boards = pytest.importorskip("equilif_boards").BOARDS
-    transports = {link.kind for board in boards.values() for link in board.links}
-    assert not {p for p in own if p.name != "__init__.py" and p.stem not in transports} - set(named)
-
-
-#: maximum number of Python files of an extension, by page and section
-MAX_FILES = {
-    ("new_board", "Add a board to equilif"): 2,
-    ("add_a_data_format", "Files"): 3,
-    ("add_a_command", "Files"): 4,
-    ("add_an_operation", "An operation, as an engine option"): 16,
-    ("add_a_sensor_front_end", "Files"): 20,
-}
-
-
-def section_of(page: str, title: str) -> str:
-    return (DOCS / "how_to" / f"{page}.md").read_text().split(f"## {title}\n")[1].split("\n## ")[0]
-
-
-@pytest.mark.parametrize("page, title", MAX_FILES)
-def test_number_of_files_to_change(page, title):
-    listed = re.findall(r"^\| (?:new )?`([\w/]+\.py)`", section_of(page, title), re.M)
-    assert 0 < len(listed) <= MAX_FILES[page, title]
-
-
-@pytest.mark.parametrize("name", sorted({page for page, _ in MAX_FILES} | {"add_a_synapse_type"}))
-def test_files_to_change_exist_and_new_ones_do_not(name):
-    """Lists of files in the how-to guides for extensions."""
-    text = (DOCS / "how_to" / f"{name}.md").read_text()
-    for title, body in re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", text, re.M | re.S):
-        cells = re.findall(r"\|.*", body)
-        files = [f for row in cells for f in re.findall(r"(new )?`([\w./]+\.(?:py|md|json|toml|yml))`", row)]
-        for new, path in files:
-            assert (ROOT / path).exists() != bool(new), f"{title}: {path}"
-        paths = [path for _, path in files if "/" in path]
-        assert len(set(paths)) == len(paths), f"{title} names a file twice"
-
-
-#: names of an extension in the code, by page and section of its list of files
-EXTENSIONS = {
-    ("add_a_data_format", "Files"): {"Cifar", '"formats.cifar.Cifar"'},
-    ("add_a_sensor_front_end", "Files"): {"Adc", "AdcReader", "AdcFrontEnd", "adc_front_end", "has_adc"},
-    ("add_a_synapse_type", "Engine"): {"CONVOLVE", "convolution", "kernel_rows"},
-    ("add_an_operation", "An operation, as an engine option"): {"early_exit", "WATCH", "RateChange"},
-    ("add_an_operation", "A link"): {"SpiLine", "SpiLink", "SpiPort", "SPI", "SpiHost"},
-}
-
-
-@pytest.mark.parametrize("page, title", EXTENSIONS)
-def test_files_to_change_are_complete(page, title):
-    """Every file of the packages that names an extension is in its list; boards that have it are not."""
-    listed = set(re.findall(r"^\| `([\w/]+\.py)`", section_of(page, title), re.M))
-    found = set()
-    for folder in ("golden", "hdl", "sim", "boards", "equilif"):
-        for path in (ROOT / folder).rglob("*.py"):
-            with path.open("rb") as f:
-                words = {token.string for token in tokenize.tokenize(f.readline)}
-            board = path.parent.name == "equilif_boards" and path.stem != "link"
-            if words & EXTENSIONS[page, title] and not board:
-                found.add(str(path.relative_to(ROOT)))
-    assert len(found) > 1 and not found - listed
-
-
-@cache
-def layout() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("layout", ROOT / "docs" / "layout.py")
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@cache
-def edges() -> dict[tuple[str, str], int]:
-    return layout().edges()
-
-
-def test_layout_picture_is_current():
-    """After a change of the imports:  python docs/layout.py"""
-    module = layout()
-    drawn = re.findall(r'id="(equilif[\w.]*):(equilif[\w.]*)"', (ROOT / "docs" / "layout.svg").read_text())
-    assert sorted(drawn) == sorted(module.direct(edges()))
-
-
-def test_imports_between_packages():
-    """Order: golden, hdl, sim and boards, equilif."""
-    floor = {"equilif_golden": 0, "equilif_hdl": 1, "equilif_sim": 2, "equilif_boards": 2, "equilif": 3}
-    module = layout()
-    for start, to in edges():
-        a, b = start.split(".")[0], to.split(".")[0]
-        assert a == b or floor[b] < floor[a], f"{start} imports {to}"
-    module.floors(edges())  # ValueError where folders import each other in a circle

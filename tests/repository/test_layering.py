@@ -149,6 +149,21 @@ def test_layers():
                 assert layer[b] <= layer[a], f"{name} imports {other}"
 
 
+def test_imports_between_packages():
+    floor = {"equilif_golden": 0, "equilif_hdl": 1, "equilif_sim": 2, "equilif_boards": 2, "equilif": 3}
+    for name, found in import_graph(ROOT.parent.parent).items():
+        package = name.partition(".")[0]
+        for other in {other.partition(".")[0] for other in found} - {package}:
+            assert package not in floor or floor.get(other, 9) < floor[package], f"{name} imports {other}"
+
+
+def test_helpers_are_not_in_test_files():
+    """Tests and benchmarks import helper modules, no file that holds tests."""
+    for name, found in import_graph(ROOT.parent.parent).items():
+        tests = {other for other in found if other.rpartition(".")[2].startswith("test_")}
+        assert not tests or not name.startswith(("tests.", "benchmarks.")), f"{name} imports {tests}"
+
+
 # -- names -----------------------------------------------------------------------------------------
 #: specification, RTL and bench give one concept one name, in files of one name or in these cases
 ONE_CONCEPT = {"Engine", "Lif", "Relay", "State"}

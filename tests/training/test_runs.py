@@ -31,7 +31,7 @@ from equilif.training.storage.folder import LOCK, MADE, OWNER, RUN, RunFolder
 from equilif.training.storage.history import HISTORY, NETWORK, digest, read_history
 from equilif_golden import files, network
 from tests.cli import error_of, json_of, run
-from tests.data.test_data import write_random
+from tests.data_files import write_random
 from tests.runs import Interrupted, trained
 
 PHASES = [word for key in ("free=24", "nudged=12", "window=8") for word in ("--set", f"phases.{key}")]

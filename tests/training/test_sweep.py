@@ -29,8 +29,8 @@ from equilif.hardware.boards import find
 from equilif.results import ToolFailed
 from equilif.training.settings.presets import PRESETS
 from tests.cli import BOARD, PNG, error_of, json_of, run
+from tests.data_files import write_random
 from tests.programs import program
-from tests.training.test_runs import write_idx
 
 DATA = "ab" * 32  #: a digest
 ROOT = Path(cli.__file__).parent.parent
@@ -339,7 +339,7 @@ def test_invalid_result_value(tmp_path):
 def test_other_data_is_measured_again(tmp_path):
     """Results for the first data are kept and not used for the second."""
     one = ("sweep", *SMALL, "--grid", "data=mnist", "--grid", "hidden=8", "--out", tmp_path / "out")
-    first, second = (("--data", write_idx(tmp_path / name, k)) for k, name in enumerate("ab"))
+    first, second = (("--data", write_random(tmp_path / name, 8, 60, 20, k)) for k, name in enumerate("ab"))
     assert "1 points: 0 done before, 1 to go" in run(*one, *first)
     assert "1 points: 0 done before, 1 to go" in run(*one, *second)
     for data in (first, second):

@@ -62,10 +62,10 @@ def test_text(tmp_path):
 @pytest.mark.parametrize(
     "content, options, named",
     [
-        (b"ab\xff", {}, "a.txt.*0xff"),
+        (b"ab\xff", {}, "a.txt"),
         (b"a" * 49, {"positions": 4}, "49.*50"),
         (b"ab", {"pattern": "*.py"}, r"\*.py"),
-        (b"a" * 50, {"symbols": 1, "positions": 4}, r"symbols.*1"),
+        (b"a" * 50, {"symbols": 1, "positions": 4}, "symbols"),
     ],
 )
 def test_unusable_text(content, options, named, tmp_path):
@@ -205,7 +205,7 @@ def test_text_is_that_of_the_run(tmp_path):
         {"train": np.append(TEXT.train, TEXT.train[:1])},
         {"train": np.append(TEXT.train, TEXT.validation[:1]), "validation": TEXT.validation[1:]},
     ):
-        with pytest.raises(ValueError, match="digest.*--data"):
+        with pytest.raises(ValueError, match="digest"):
             Run.resume(tmp_path, dataclasses.replace(TEXT, **change))
     assert not Run.resume(tmp_path, TEXT).history
     with pytest.raises(ValueError, match="text"):  # it was of no file
