@@ -211,7 +211,7 @@ def page(name: str) -> str:
     links = [
         (
             f"`--link {link.kind}`" + " (default)" * (link is board.link),
-            str(link).removeprefix("SPI, "),
+            str(link),
             link.place,
             *(
                 f"{1 / (cycles[k] / board.clock_hz + sent[k] / link.bytes_per_second):,.0f}"

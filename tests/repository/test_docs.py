@@ -327,7 +327,7 @@ EXTENSIONS = {
     ("add_a_sensor_front_end", "Files"): {"Adc", "AdcReader", "AdcFrontEnd", "adc_front_end", "has_adc"},
     ("add_a_synapse_type", "Engine"): {"CONVOLVE", "convolution", "kernel_rows"},
     ("add_an_operation", "An operation, as an engine option"): {"early_exit", "WATCH", "RateChange"},
-    ("add_an_operation", "A link"): {"SpiLine", "SpiLink", "SpiPort", "SPI", "SpiHost"},
+    ("add_an_operation", "A link"): {"UdpLine", "UdpLink", "UdpPort", "UdpFrameHost", "_connected_by_udp"},
 }
 
 
