@@ -184,7 +184,7 @@ def standalone() -> Counts:
 
 
 #: targets of benchmarks.mutants
-BLOCKS = ("checker", "uart", "spi", "standalone", "flash", "slip", "frame", "host")
+BLOCKS = ("checker", "uart", "standalone", "flash", "slip", "frame", "host")
 DESIGNS = (*ENGINES, *BLOCKS)
 TRAINER = "trainer"  #: name of the submodule
 

@@ -3,8 +3,8 @@
 Computed: bytes at the rate of the link plus engine cycles of the benchmark boards at the clock of the board,
 one after the other.  --simulate also measures cycles of the complete board in simulation (equilif_sim.board)
 from the first bit of a frame to the last of its reply, one sample a frame and several, through a UART; USB
-and SPI as a UART of their rate.  Weights are those after one epoch of the golden model, for representative
-spike rates, and in the end equal the golden model's.  Latency of host and USB bridge is not included.
+as a UART of its rate.  Weights are those after one epoch of the golden model, for representative spike
+rates, and in the end equal the golden model's.  Latency of host and USB bridge is not included.
 """
 
 from __future__ import annotations

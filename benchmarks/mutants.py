@@ -65,7 +65,6 @@ from equilif_hdl.link.bus import AxiEngine
 from equilif_hdl.link.flash import FlashController
 from equilif_hdl.link.frame import Framer
 from equilif_hdl.link.reservoir import WordReservoir
-from equilif_hdl.link.spi import SpiLine
 from equilif_hdl.link.udp import Udp
 from equilif_hdl.top import Top
 from equilif_sim.board import FASTEST, IDLE_TIMEOUT_BITS, SimulatedBoard
@@ -233,7 +232,6 @@ TARGETS: dict[str, Target] = {
     "weights, single port": _of(WeightArray, "engine.weights", SINGLE_PORT),
     "slip": Target(Slip, "link.slip", {}),
     "uart": Target(lambda: Uart(13), "link.uart", {"divisor": 13}),
-    "spi": Target(lambda: SpiLine(12), "link.spi", {"reply_timeout_bits": 12}),
     "frame": Target(lambda: Framer(frame_bytes=45), "link.frame", {"frame_bytes": 45}),
     "host": _host(ODD),
     "bus": _bus(),

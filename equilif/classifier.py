@@ -426,7 +426,7 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self._inputs(validate_data(self, X, reset=False, allow_nd=True))
 
     def to_board(self, port: str) -> Self:
-        """Load the network into the board at a serial port or SPI bus; from now on it predicts and learns."""
+        """Load the network into the board at a serial port or UDP address; then predict and learn on it."""
         check_is_fitted(self)
         old = self.learner_
         with ports.proposing_builds(old.network):

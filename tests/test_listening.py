@@ -217,7 +217,6 @@ def test_front_end_is_for_recordings(tmp_path):
         (("restore", "digits-64", "--flash"), "front_end"),
         (("simulate", "icebreaker", "--microphone", "WAV", "--network", "digits-64"), "iCEBreaker"),
         (("build", "ulx3s-25f", "--front-end", "pdm", "--lanes", 4), "--lanes"),
-        (("build", "colorlight-i5", "--link", "spi", "--front-end", "pdm"), "spi"),
         (("simulate", "ulx3s-25f", "--microphone", "WAV"), "--network"),
         (("simulate", "ulx3s-25f", "--microphone", "WAV", "--network", "digits-64"), "front_end"),
         (("simulate", "ulx3s-25f", "--microphone", "WAV", "--network", "digits-64", "--link", "x"), "--link"),

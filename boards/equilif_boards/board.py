@@ -178,7 +178,7 @@ class Board:
         """Copy with the front end of a microphone, pdm or i2s, or of a sensor, adc, in place of a standalone
         trainer.  With a microphone, by :meth:`with_standalone` afterwards, words are learned without a host.
 
-        ValueError if the board has no pins for it, the link needs them, or there is no such front end.
+        ValueError if the board has no pins for it, or there is no such front end.
         """
         if kind not in self.front_ends:
             raise ValueError(
@@ -196,16 +196,11 @@ class Board:
             return board
         assert self.front_end is not None
         sizes = self.front_end
-        if self.link.kind in sizes.excluded_links:
-            raise ValueError(
-                f"the front end of {self.title} needs pins of the link {self.link.kind!r}: take another link"
-            )
         config = replace(self.config, tiles=sizes.tiles, program_words=sizes.program_words)
         board = replace(
             self,
             standalone=False,
             microphone_kind=kind,
-            other_links=tuple(link for link in self.other_links if link.kind not in sizes.excluded_links),
             config=config,
             frame_bytes=sizes.frame_bytes,
         )

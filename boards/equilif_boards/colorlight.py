@@ -12,7 +12,7 @@ from amaranth.vendor import LatticeECP5Platform
 from amaranth_boards.resources import LEDResources, SDRAMResource, UARTResource
 
 from equilif_boards.front_end import microphone_resource
-from equilif_boards.link import SpiLink, UartLink, UdpLink, rgmii_resource, spi_resource
+from equilif_boards.link import UartLink, UdpLink, rgmii_resource
 from equilif_boards.sdram import Sdram
 from equilif_boards.ulx3s import FLASH, FRONT_END, SMALL_SDRAM, ULX3S_25F
 from equilif_golden.link.flash import Area
@@ -36,11 +36,7 @@ class ColorlightI5(LatticeECP5Platform):
             Subsignal("cipo", Pins("V2", dir="i")),
             Attrs(IO_TYPE="LVCMOS33"),
         ),
-        # a Pmod of connector P3, as Pmods have SPI
-        spi_resource(
-            cs="C17", mosi="B18", miso="B20", sck="F20", attrs=Attrs(IO_TYPE="LVCMOS33", PULLMODE="UP")
-        ),
-        # the same Pmod
+        # a Pmod of connector P3
         microphone_resource(
             clock="F20", data="B20", ws="C17", text="B18", attrs=Attrs(IO_TYPE="LVCMOS33", PULLMODE="UP")
         ),
@@ -82,20 +78,16 @@ COLORLIGHT_I5 = replace(
     platform=ColorlightI5,
     cost=60,
     link=UartLink(baud=1_000_000, place="on the extension board's USB"),
-    other_links=(
-        SpiLink(sck_hz=21e6, place="connector P3: GND pin 4, SCK pin 6, MISO pin 8, MOSI pin 10, CS pin 12"),
-        UdpLink(place="Ethernet port of PHY U29"),
-    ),
+    other_links=(UdpLink(place="Ethernet port of PHY U29"),),
     flash=replace(FLASH, area=Area(16, 16)),  # 2 MiB in all
     front_end=replace(
         FRONT_END,
-        place="connector P3, in place of SPI: GND pin 4, clock pin 6, data pin 8, answers pin 10, WS pin 12",
+        place="connector P3: GND pin 4, clock pin 6, data pin 8, answers pin 10, WS pin 12",
         button="",
         switches=0,
         lesson_button="button_learn",
         lesson_switches=3,
         leds=(0, 0),
-        excluded_links=("spi",),
     ),
     sdram=Sdram(chip_name="EM638325", config=SMALL_SDRAM, state_ram="block", clock_hz=85e6),
     leds=(("led", 0),),

@@ -36,7 +36,7 @@ class FrontEnd:
     makes the next word a training sample; ``switches``: number of resources ``switch``, its label, of which
     the lowest bit comes first.  ``leds``: first and number of resources ``led`` with the class, in binary.
     ``lesson_button``, ``lesson_switches``: in place of these in a design with lessons, if the connector has
-    them.  ``excluded_links``: kinds of links that need the same pins.
+    them.
     """
 
     place: str
@@ -48,7 +48,6 @@ class FrontEnd:
     lesson_button: str = ""
     lesson_switches: int = 0
     leds: tuple[int, int] = (0, 0)
-    excluded_links: tuple[str, ...] = ()
 
     resource = "microphone"
 

@@ -10,7 +10,7 @@ from equilif_boards.clock import Ice40Pll
 from equilif_boards.device import ICE40UP5K
 from equilif_boards.flash import SpiFlash
 from equilif_boards.front_end import AdcFrontEnd, adc_resource
-from equilif_boards.link import SpiLink, UartLink, spi_resource
+from equilif_boards.link import UartLink
 from equilif_golden.engine.config import EngineConfig, Pipeline
 from equilif_golden.front_end.sensor import RATE_HZ, WINDOW, WINDOWS
 from equilif_golden.link.flash import Area
@@ -20,14 +20,6 @@ class ICEBreaker(ICEBreakerPlatform):
     resources = [
         *ICEBreakerPlatform.resources,
         # pinout of SPI Pmods; PULLUP is a numeric cell parameter
-        spi_resource(
-            cs="1",
-            mosi="2",
-            miso="3",
-            sck="4",
-            conn=("pmod", 0),
-            attrs=Attrs(IO_STANDARD="SB_LVCMOS", PULLUP=1),  # type: ignore[arg-type]
-        ),
         adc_resource(
             cs="1",
             mosi="2",
@@ -50,11 +42,6 @@ ICEBREAKER = Board(
     clock=Ice40Pll,
     clock_hz=30e6,
     link=UartLink(baud=6_000_000),
-    other_links=(
-        SpiLink(
-            sck_hz=7e6, place="connector PMOD1A: CS pin 1, MOSI pin 2, MISO pin 3, SCK pin 4", keep_reply=True
-        ),
-    ),
     flash=SpiFlash(area=Area(16, 240)),  # after 1 MiB of bitstreams
     config=EngineConfig(
         lanes=4, tiles=4096, value_groups=256, state_groups=128, pipeline=Pipeline.SPRAM, attention=False

@@ -18,7 +18,6 @@ ICESUGAR = replace(
     platform=ICESugarPlatform,
     cost=50,
     link=UartLink(baud=1_000_000, place="on the programmer's USB"),
-    other_links=(),
     adc_front_end=None,
     flash=SpiFlash(area=Area(16, 112)),
     leds=(("led_g", 0), ("led_r", 0)),

@@ -13,11 +13,10 @@ from amaranth import ClockDomain, ClockSignal, Const, Instance, Module, ResetSig
 from amaranth.build import Attrs, Clock, Pins, PinsN, Platform, Resource, Subsignal
 from amaranth.lib import io
 from amaranth.lib.cdc import ResetSynchronizer
-from amaranth_boards.resources import SPIResource
 
 from equilif_golden.fixed import check_int
 from equilif_golden.link.udp import ADDRESS, MAX_DATA, PORT
-from equilif_hdl.link import spi, uart, udp, usb
+from equilif_hdl.link import uart, udp, usb
 from equilif_hdl.link.transport import Transport
 from equilif_hdl.link.uart import BITS, MIN_DIVISOR, Uart
 
@@ -128,66 +127,6 @@ class UsbLink:
             p.oe.eq(pins.oe),
             n.oe.eq(pins.oe),
             pullup.o.eq(pins.pullup),
-        ]
-
-    def for_simulation(self, clock_hz: float, baud: int | None = None) -> UartLink:
-        """A UART: the simulation transfers bytes."""
-        return UartLink(baud=MIN_BAUD).for_simulation(clock_hz, baud)
-
-
-def spi_resource(
-    *, sck: str, mosi: str, miso: str, cs: str, conn: tuple[str, int] | None = None, attrs: Attrs
-) -> Resource:
-    """Pins for :class:`SpiLink`, of a connector or of the FPGA.  ``attrs``: must include pull-ups, which
-    deselect an unconnected port.
-    """
-    pins: Resource = SPIResource(
-        SpiLink.resource, 0, cs_n=cs, clk=sck, copi=mosi, cipo=miso, conn=conn, attrs=attrs, role="peripheral"
-    )
-    return pins
-
-
-@dataclass(frozen=True, kw_only=True)
-class SpiLink:
-    """SPI with the host as master: :func:`spi_resource` of the board.
-
-    ``sck_hz``: maximum SCK frequency for the clock of the design.  ``place``: header and pin names.
-    ``keep_reply``: keep a reply that no host fetches; saves cells, but blocks a board that
-    trains standalone.
-    """
-
-    sck_hz: float
-    place: str
-    keep_reply: bool = False
-    kind: str = "spi"
-    resource: ClassVar[str] = "spi_link"
-
-    def __str__(self) -> str:
-        return f"SPI, {self.sck_hz / 1e6:.3g} MHz"
-
-    @property
-    def clocks(self) -> Mapping[str, float]:
-        return {}
-
-    @property
-    def bytes_per_second(self) -> float:
-        return self.sck_hz / 8
-
-    def transport(self, clock_hz: float) -> spi.Spi:
-        return spi.Spi.of(clock_hz, self.sck_hz, keep_reply=self.keep_reply)
-
-    def join(self, m: Module, platform: Platform, pins: spi.Pins) -> None:
-        port = platform.request(self.resource, 0, dir="-")
-        m.submodules.spi_sck = sck = io.Buffer(io.Direction.Input, port.clk)
-        m.submodules.spi_cs = cs = io.Buffer(io.Direction.Input, port.cs)
-        m.submodules.spi_mosi = mosi = io.Buffer(io.Direction.Input, port.copi)
-        m.submodules.spi_miso = miso = io.Buffer(io.Direction.Output, port.cipo)
-        m.d.comb += [
-            pins.sck.eq(sck.i),
-            pins.csn.eq(~cs.i),  # the buffer inverts it
-            pins.mosi.eq(mosi.i),
-            miso.o.eq(pins.miso),
-            miso.oe.eq(pins.miso_oe),
         ]
 
     def for_simulation(self, clock_hz: float, baud: int | None = None) -> UartLink:

@@ -1,7 +1,6 @@
 """OrangeCrab r0.2 with LFE5U-25F.
 
-USB is connected to the FPGA.  The alternative UART needs an adapter at header pins 0 (tx) and 1 (rx).  SPI is
-on the SPI pins of the header.
+USB is connected to the FPGA.  The alternative UART needs an adapter at header pins 0 (tx) and 1 (rx).
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from amaranth_boards.orangecrab_r0_2 import OrangeCrabR0_2_25FPlatform
 from amaranth_boards.resources import UARTResource
 
 from equilif_boards.front_end import microphone_resource
-from equilif_boards.link import SpiLink, UartLink, UsbLink, spi_resource
+from equilif_boards.link import UartLink, UsbLink
 from equilif_boards.ulx3s import FLASH, FRONT_END, ULX3S_25F
 
 
@@ -21,14 +20,6 @@ class OrangeCrab(OrangeCrabR0_2_25FPlatform):
     resources = [
         *OrangeCrabR0_2_25FPlatform.resources,
         UARTResource(0, rx="1", tx="0", conn=("io", 0), attrs=Attrs(IO_TYPE="LVCMOS33")),
-        spi_resource(
-            sck="sck",
-            mosi="copi",
-            miso="cipo",
-            cs="10",
-            conn=("io", 0),
-            attrs=Attrs(IO_TYPE="LVCMOS33", PULLMODE="UP"),
-        ),
         microphone_resource(
             clock="5",
             data="6",
@@ -48,10 +39,7 @@ ORANGECRAB = replace(
     cost=130,
     clock_hz=96e6,
     link=UsbLink(),
-    other_links=(
-        UartLink(baud=3_000_000, place="an adapter at header pins 0 and 1"),
-        SpiLink(sck_hz=20e6, place="header pins SCK, MOSI, MISO, and 10 for CS"),
-    ),
+    other_links=(UartLink(baud=3_000_000, place="an adapter at header pins 0 and 1"),),
     flash=replace(FLASH, resource="spi_flash_1x"),
     sdram=None,  # it has DDR3
     leds=(),

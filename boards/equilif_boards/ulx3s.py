@@ -12,7 +12,7 @@ from equilif_boards.clock import Ecp5GlobalReset, Ecp5Pll
 from equilif_boards.device import LFE5U_25F, LFE5U_85F
 from equilif_boards.flash import SpiFlash
 from equilif_boards.front_end import FrontEnd, microphone_resource
-from equilif_boards.link import SpiLink, UartLink, UsbLink, spi_resource
+from equilif_boards.link import UartLink, UsbLink
 from equilif_boards.sdram import Sdram
 from equilif_golden.engine.config import EngineConfig, Pipeline
 from equilif_golden.link.flash import Area
@@ -25,13 +25,7 @@ NEXTPNR = "--placer static --router router1"
 #: the static placer of 0.7, which distributions have, makes wires twice as long
 PYPI_TOOLS = ("nextpnr-ecp5",)
 
-#: next to 3.3 V and GND of the header
-SPI = spi_resource(
-    sck="0+", mosi="0-", miso="1+", cs="1-", conn=("gpio", 0), attrs=Attrs(IO_TYPE="LVCMOS33", PULLMODE="UP")
-)
-SPI_PINS = "header J1: SCK GP0, MOSI GN0, MISO GP1, CS GN1"
-
-#: the following pins of the header, with 3.3 V and GND
+#: pins of the header, which also has 3.3 V and GND
 MICROPHONE = microphone_resource(
     clock="2+",
     data="2-",
@@ -52,24 +46,19 @@ FRONT_END = FrontEnd(
 )
 
 
-class ULX3S85F(ULX3S_85F_Platform):
-    resources = [*ULX3S_85F_Platform.resources, SPI]
-
-
 class ULX3S25F(ULX3S_25F_Platform):
-    resources = [*ULX3S_25F_Platform.resources, SPI, MICROPHONE]
+    resources = [*ULX3S_25F_Platform.resources, MICROPHONE]
 
 
 ULX3S_85F = Board(
     name="ulx3s-85f",
     title="ULX3S 85F (Lattice ECP5 LFE5U-85F)",
-    platform=ULX3S85F,
+    platform=ULX3S_85F_Platform,
     device=LFE5U_85F,
     cost=180,
     clock=Ecp5GlobalReset,
     clock_hz=81.25e6,
     link=UartLink(baud=3_000_000, high=("uart_tx_enable",)),
-    other_links=(SpiLink(sck_hz=17e6, place=SPI_PINS),),  # with SDRAM: at most 17.5 MHz
     flash=FLASH,
     standalone=True,
     frame_bytes=4096,
@@ -139,7 +128,7 @@ ULX3S_25F = Board(
     clock=Ecp5Pll,
     clock_hz=90e6,
     link=UartLink(baud=3_000_000, high=("uart_tx_enable",)),
-    other_links=(UsbLink(place="on the connector US2"), SpiLink(sck_hz=20e6, place=SPI_PINS)),
+    other_links=(UsbLink(place="on the connector US2"),),
     flash=FLASH,
     standalone=True,
     frame_bytes=2048,

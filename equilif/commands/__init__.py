@@ -33,7 +33,6 @@ from typer.models import CommandInfo
 from equilif import interrupts
 from equilif.commands.options import INPUT, STREAM, FileUse, Given, OptionGroup, expanded, file_uses
 from equilif.data import FORMATS, Name
-from equilif.host.buses import BUSES
 from equilif.show import console as show
 from equilif.training.names import NETWORK, RUN
 from equilif.training.storage.pretrained import model_path
@@ -264,14 +263,11 @@ Json = Annotated[
     ),
     STREAM,
 ]
-_CLOCKED = [bus for bus in BUSES if bus.frequency]
-_PLACES = "serial port, " + " or ".join(bus.title for bus in BUSES)
-_EXAMPLES = ", ".join(example for bus in BUSES for example in bus.examples)
 Port = Annotated[
     str | None,
     typer.Option(
         "--port",
-        help=f"Run on the board at this {_PLACES} ({_EXAMPLES}).",
+        help="Run on the board at this serial port or UDP address (udp://192.168.1.50).",
         show_default="the golden model",
         metavar="PORT",
     ),
@@ -280,17 +276,14 @@ OnPort = Annotated[
     str | None,
     typer.Option(
         "--port",
-        help=f"{_PLACES[0].upper()}{_PLACES[1:]} of the board ({_EXAMPLES}).",
+        help="Serial port or UDP address (udp://192.168.1.50) of the board.",
         show_default="the only serial port with a board",
         metavar="PORT",
     ),
 ]
 Baud = Annotated[
     int | None,
-    typer.Option(
-        help=", or ".join(["Baud rate of the serial port", *(bus.frequency for bus in _CLOCKED)]) + ".",
-        show_default="; ".join(["detected", *(f"{bus.kind.upper()} {bus.usual:,}" for bus in _CLOCKED)]),
-    ),
+    typer.Option(help="Baud rate of the serial port.", show_default="detected"),
 ]
 #: of a run in --out: go on with it, replace it, or neither
 Resume = Annotated[

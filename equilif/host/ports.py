@@ -1,11 +1,10 @@
-"""Serial ports and their boards, and other buses by address."""
+"""Serial ports and their boards, and boards by UDP address."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
 import functools
-import importlib
 import json
 import os
 from collections.abc import Iterator
@@ -22,7 +21,7 @@ with needs("host"):
     from serial.tools import list_ports
     from serial.tools.list_ports_common import ListPortInfo
 
-from equilif.host.buses import BusDriver, bus_of
+from equilif.host import udp
 from equilif.host.client import DEADLINE, TIMEOUT, Client, DeviceError, LinkError, NoReply
 from equilif_golden.engine import features
 from equilif_golden.engine.compiler import CapacityError
@@ -61,14 +60,13 @@ REASONS: dict[int | None, str] = {
 def connect(path: str, baud: int | None = None) -> Client:
     """A client that has identified its device.
 
-    ``path``: of a serial port, or the address of a bus (equilif.host.buses).  Without ``baud`` the usual
-    ones are tried; a pseudo-terminal takes any.
+    ``path``: of a serial port, or a UDP address (equilif.host.udp).  Without ``baud`` the usual ones are
+    tried; a pseudo-terminal takes any.
 
     LinkError when the port cannot be opened or is in use, nothing answers, or it speaks another version.
     """
-    bus = bus_of(path)
-    if bus is not None:
-        return _connected_by(bus, path, baud)
+    if path.startswith(udp.SCHEME):
+        return _connected_by_udp(path, baud)
     rates = BAUDS if baud is None else (checked(baud),)
     port = _opened(path)
     received = 0
@@ -91,21 +89,18 @@ def connect(path: str, baud: int | None = None) -> Client:
         raise
 
 
-def _connected_by(bus: BusDriver, path: str, hz: int | None) -> Client:
-    """:func:`connect`, at one frequency: what every board can follow, or the user's."""
-    module = importlib.import_module(bus.module)
-    if not bus.frequency and hz is not None:
-        raise ValueError(f"a {bus.title} has no baud rate: leave out --baud")
-    frequency = (bus.usual if hz is None else hz,) if bus.frequency else ()
-    port = module.opened(path, *frequency, timeout=READ_TIMEOUT)
+def _connected_by_udp(path: str, baud: int | None) -> Client:
+    """:func:`connect` to a UDP address."""
+    if baud is not None:
+        raise ValueError("a UDP address has no baud rate: leave out --baud")
+    port = udp.opened(path, timeout=READ_TIMEOUT)
     try:
         client, found = _probed(port)
         if found:
             return client
-        rate = f" at {port.baudrate:,} baud" if bus.frequency else ""
         raise LinkError(
-            f"nothing at {path} speaks equilif's protocol{rate}, {port.diagnosis} (a board "
-            f"has its side of the {bus.title} in a bitstream of equilif build BOARD --link {bus.kind})"
+            f"nothing at {path} speaks equilif's protocol, {port.diagnosis} "
+            "(a board has UDP in a bitstream of equilif build BOARD --link udp)"
         )
     except BaseException:
         _close(port)

@@ -13,12 +13,13 @@ import socket
 import time
 from typing import Protocol
 
-from equilif.host.buffered import BufferedPort
-from equilif.host.buses import UDP
 from equilif.host.client import LinkError
 from equilif_golden.fixed import check_int
-from equilif_golden.link.udp import PORT, DatagramNumbers
+from equilif_golden.link.udp import ADDRESS, PORT, DatagramNumbers
 
+#: begin of an address, and an example
+SCHEME = "udp://"
+EXAMPLE = f"{SCHEME}{ADDRESS}"
 #: bytes of the longest datagram
 LONGEST = 2048
 CABLE = (
@@ -75,13 +76,26 @@ class Socket:
         self._socket.close()
 
 
-class UdpPort(BufferedPort):
-    """The interface of serial.Serial on datagrams."""
+class UdpPort:
+    """The interface of serial.Serial on datagrams.  ``timeout``: seconds of a read."""
 
     def __init__(self, datagrams: Datagrams, name: str, *, timeout: float):
-        super().__init__(name, timeout)
+        self.name = name
+        self.timeout = timeout
+        self.write_timeout: float | None = None  # a write never waits
         self.datagrams = datagrams
         self._numbers = DatagramNumbers()
+        self._received = b""
+
+    @property
+    def in_waiting(self) -> int:
+        return len(self._received)
+
+    def reset_input_buffer(self) -> None:
+        self._received = b""
+
+    def reset_output_buffer(self) -> None:
+        """Do nothing: no output is buffered."""
 
     def write(self, data: bytes, /) -> int:
         for payload in self._numbers.datagrams(data):
@@ -99,7 +113,8 @@ class UdpPort(BufferedPort):
                     self.datagrams.send(copy)
             elif left <= 0:
                 break
-        return self._taken(size)
+        out, self._received = self._received[:size], self._received[size:]
+        return out
 
     def close(self) -> None:
         self.datagrams.close()
@@ -114,16 +129,14 @@ class UdpPort(BufferedPort):
 
 def opened(path: str, *, timeout: float) -> UdpPort:
     """The port of an address; LinkError when it cannot be used."""
-    parts = re.fullmatch(re.escape(UDP.prefixes[0]) + r"([\w.-]+)(?::(\d{1,5}))?", path, re.ASCII)
+    parts = re.fullmatch(re.escape(SCHEME) + r"([\w.-]+)(?::(\d{1,5}))?", path, re.ASCII)
     if parts is None:
-        raise LinkError(
-            f"{path!r} is no UDP address: write {UDP.examples[0]}, with a port if it is not {PORT}"
-        )
+        raise LinkError(f"{path!r} is no UDP address: write {EXAMPLE}, with a port if it is not {PORT}")
     port = check_int(int(parts[2] or PORT), "port", 1, 0xFFFF, "UDP")
     try:
         return UdpPort(Socket(parts[1], port), path, timeout=timeout)
     except socket.gaierror as e:
-        raise LinkError(f"{path!r} names no computer of the network: write {UDP.examples[0]}, say") from e
+        raise LinkError(f"{path!r} names no computer of the network: write {EXAMPLE}, say") from e
     except OSError as e:
         reason = CABLE if e.errno in (errno.ENETUNREACH, errno.EHOSTUNREACH) else os.strerror(e.errno or 0)
         raise LinkError(f"{path!r} cannot be reached: {reason}") from e

@@ -14,8 +14,8 @@ import pytest
 import typer
 
 import equilif.cli
+from benchmarks.__main__ import NAMES as BENCHMARKS
 from benchmarks.__main__ import parser_of
-from benchmarks.registry import BENCHMARKS, Benchmark
 from equilif_golden.extras import MissingExtra
 
 ROOT = Path(__file__).parents[2]
@@ -187,16 +187,15 @@ def test_commands_are_documented():
     assert not [name for name in commands() if f"equilif {name}" not in text and f"`{name}`" not in text]
 
 
-def options_of(benchmark: Benchmark) -> str:
+def options_of(benchmark: str) -> str:
     """Help with the options of a benchmark."""
-    module = pytest.importorskip(f"benchmarks.{benchmark.name}", exc_type=ImportError)
+    module = pytest.importorskip(f"benchmarks.{benchmark}", exc_type=ImportError)
     return parser_of(benchmark, module).format_help()
 
 
 @every_page
 def test_named_modules_have_options(page):
     text = page.read_text()
-    known = {benchmark.name: benchmark for benchmark in BENCHMARKS}
     for line in code(text):
         for module, rest in re.findall(r"python -m ([\w.]+)([^;|&]*)", line):
             if module.startswith("benchmarks."):  # a trial that ended
@@ -206,8 +205,8 @@ def test_named_modules_have_options(page):
                 continue
             if module == "benchmarks":
                 name = next(iter(rest.split()), "")
-                assert name in known or not name, f"there is no benchmark {name}"
-                source = options_of(known[name]) if name else ""
+                assert name in BENCHMARKS or not name, f"there is no benchmark {name}"
+                source = options_of(name) if name else ""
             else:
                 spec = importlib.util.find_spec(module)
                 assert spec is not None, f"there is no {module}"
