@@ -73,7 +73,7 @@ from equilif_golden.fixed import (
     set_fields,
     short_repr,
 )
-from equilif_golden.places import PlacedError, placed
+from equilif_golden.places import PlacedError, nearest, placed
 from equilif_golden.populations import (
     KINDS,
     MAX_GAIN,
@@ -510,11 +510,9 @@ class Network:
 
     def _check_synapse(self, s: Synapse) -> None:
         names = [p.name for p in self.populations]
-        for end in (s.pre, s.post):
+        for key, end in (("pre", s.pre), ("post", s.post)):
             if end not in names:
-                raise PlacedError.of(
-                    s.place(), f"there is no population {end!r}; there are {', '.join(names)}"
-                )
+                raise PlacedError.of(s.place(), f"there is no population {end!r}: {nearest(end, names)}", key)
         s.check(self[s.pre], self[s.post])
         if [t.name for t in self.synapses].count(s.name) > 1:
             raise PlacedError(f"synapse {s.name} occurs twice", s.place())

@@ -29,14 +29,14 @@ from equilif.training.settings.tables import (
     Tables,
     TableSchema,
     TextTable,
-    nearest,
+    population_of,
     synapse_of,
 )
 from equilif_golden.blocks.relay import FRACTION
 from equilif_golden.extras import needs
 from equilif_golden.fixed import DEFAULT, Numerics, check_int, set_fields
 from equilif_golden.learning import learning_steps, smallest_rate
-from equilif_golden.network import Network, Synapse, Weights
+from equilif_golden.network import Network, Population, Synapse, Weights
 from equilif_golden.places import PlacedError, placed
 from equilif_golden.schedule import Schedule
 
@@ -138,6 +138,14 @@ class Description(TableSchema):
         found._check()
         return found
 
+    def for_data(self, data: str) -> Self:
+        """The same for data of this name; PlacedError where a data set with a name does not fit."""
+        found = self.model_copy()
+        found._data = data
+        with placed():
+            found._check_data()
+        return found
+
     @classmethod
     def of_network(cls, network: Network, data: str = "", *, sized: bool = False, **others: Any) -> Self:
         """A description from a network, and other tables; without ``sized`` the data determine open sizes."""
@@ -227,22 +235,23 @@ class Description(TableSchema):
         content["loading"] = given.pop("loading", content["loading"])
         if given:
             raise ValueError(f"a description has no {', '.join(given)}")
-        if hidden is not None and hidden != self.hidden:
-            content |= self._with_hidden(tuple(hidden))
-        return type(self).of(content, self.data)
-
-    def _with_hidden(self, hidden: tuple[int, ...]) -> Tables:
-        """A chain, after an attention layer or not, with other hidden populations; else ValueError."""
-        same = None if self.text else type(self).of(self.content() | self.usual(self.hidden), self.data)
-        if not same or (same.population, same.synapses) != (self.population, self.synapses):
-            raise ValueError("hidden needs a chain: change the sizes of this network in its network file")
-        return self.usual(hidden)
+        if hidden is not None and tuple(hidden) != self.hidden:
+            usual = self._usual_network(self.hidden)
+            populations = tables.shape(usual)["population"]
+            if self.text or (populations, usual.synapses) != (content["population"], self.synapses):
+                raise ValueError("hidden needs a chain: change the sizes of this network in its network file")
+            content |= self.usual(hidden)
+        return self if content == self.content() else type(self).of(content, self.data)
 
     def usual(self, hidden: Sequence[int], *, feedback: bool | None = None) -> Tables:
-        """The usual network of these hidden populations, with the learning rates of this one.
+        """A chain of these hidden populations, after an attention layer or not, with the learning rates of
+        this network.
 
         ``feedback``: whether layers receive from the next one; None: as in this network.
         """
+        return tables.shape(self._usual_network(hidden, feedback))
+
+    def _usual_network(self, hidden: Sequence[int], feedback: bool | None = None) -> Network:
         feedback = self.feedback if feedback is None else feedback
         if not self.loaded:
             into = {s.post: s.learning_rate_scale for s in self.synapses}
@@ -250,46 +259,39 @@ class Description(TableSchema):
             # rates of layers belong to these layers
             same = len(hidden) == len(names) - 1
             rates = tuple(into.get(name, 1.0) for name in names) if same else None
-            return tables.chain(*hidden, learning_rate_scales=rates, feedback=feedback)
+            return Network.chain(1, *hidden, 2, learning_rate_scales=rates, feedback=feedback)
         memory, query = (self.population[name] for name in self.loaded)
         rate = {s.pre: s.learning_rate_scale for s in self.synapses if s.post == self.loaded[1]}
-        return tables.memory(
-            memory.size or 1,
+        return Network.attention(
+            memory.size,
+            1,
             self.heads,
             *hidden,
-            gain=query.gain or 0,
-            sharpness=memory.sharpness or 0,
+            2,
+            gain=query.gain,
+            sharpness=memory.sharpness,
             query_learning_rate_scale=rate.get("bias", 1.0),
-            table_learning_rate_scale=rate[self.loaded[0]] if self.learns_table else None,
+            table_rows=1 if self.learns_table else None,
+            table_learning_rate_scale=rate[self.loaded[0]],
             feedback=feedback,
         )
 
     # -- checks ------------------------------------------------------------------------------------
     def _check(self) -> None:
         """PlacedError unless some data make a network of it that learns."""
-        populations = {}
-        for name, table in self.population.items():
-            populations[name] = table.checked(name)
-        set_fields(self, population=populations)
-        self._check_synapses()
+        filled = {name: tables.filled(name, table) for name, table in self.population.items()}
+        set_fields(self, population=filled)
+        for k, s in enumerate(self.synapse):
+            with self._places(k):
+                synapse_of(s.from_[0], s)
         with placed("phases"):
             _ = self.schedule
         with placed("numbers"):
             _ = self.numerics
         with placed():
             self._check_network()
+            self._check_data()
             self._check_method()
-
-    def _check_synapses(self) -> None:
-        names = list(self.population)
-        for k, s in enumerate(self.synapse):
-            for key, name in [("from", n) for n in s.from_] + [("to", s.to)]:
-                if name not in names:
-                    raise PlacedError(
-                        f"there is no population {name!r}: {nearest(name, names)}", ("synapse", k, key)
-                    )
-            with self._places(k):
-                synapse_of(s.from_[0], s)
 
     def _check_network(self) -> None:
         outputs = [name for name, g in self.population.items() if g.kind == "output"]
@@ -326,9 +328,13 @@ class Description(TableSchema):
                     f"loading.{name} must be a number or a text for the loader, not {value!r}",
                     ("loading", name),
                 )
-        if self.data in set(Name) and not self.text:
-            self.check_kind(self.data, tokens=self.data in sequences.NAMES)
-        if self.data in sequences.NAMES and not self.text:
+
+    def _check_data(self) -> None:
+        """PlacedError unless a data set with a name has the samples and options of this description."""
+        if self.text or self.data not in set(Name):
+            return
+        self.check_kind(self.data, tokens=self.data in sequences.NAMES)
+        if self.data in sequences.NAMES:
             with placed("loading"):
                 sequences.check_options(self.data, self.loading)
 
@@ -426,6 +432,7 @@ class Description(TableSchema):
             match e.place:
                 case ("synapse", str(pre), str(post), *keys):
                     found = [n for n, s in enumerate(self.synapse) if pre in s.from_ and s.to == post]
+                    keys = [{"pre": "from", "post": "to"}.get(str(key), key) for key in keys]
                     e.place = ("synapse", found[-1] if k is None else k, *keys)
             raise
 
@@ -522,65 +529,73 @@ class Description(TableSchema):
                 )
             return self._network(Sizes(0, 0))
         sizes = data if isinstance(data, Sizes) else Sizes.of(data)
-        self._check_tokens(sizes)
-        self._check_sizes(sizes)
-        return self._network(sizes)
+        self.check_kind(sizes.data, tokens=sizes.width > 0)
+        network = self._network(sizes)
+        self._check_sizes(network, sizes)
+        return network
 
     def _network(self, sizes: Sizes) -> Network:
         left = sizes.inputs - sum(g.size or 0 for g in self.population.values() if g.kind == "input")
-        by_data = {"input": left, "output": sizes.outputs}
+        by_data = {"input": max(1, left), "output": sizes.outputs}
         made = []
         for name, g in self.population.items():
             size = (g.heads or 1) * sizes.width if g.kind == "relay" else by_data.get(g.kind, 1)
-            made.append(g.population(name, size, sizes.rows))
+            made.append(population_of(name, g, size, sizes.rows))
         numerics = None if self.numerics == DEFAULT else self.numerics
         with self._places():
             return Network.with_numerics(tuple(made), self.synapses, self.output, self.schedule, numerics)
 
-    def _check_sizes(self, sizes: Sizes) -> None:
-        """PlacedError unless data of these inputs and classes fit."""
-        output = self.population[self.output]
-        if output.size is not None and output.size < sizes.outputs:
-            raise PlacedError.of(
-                ("population", self.output),
-                f"size {output.size} is too small, {sizes.data} has {sizes.outputs} classes; omit the size "
-                "to take it from the data",
-                "size",
+    def _check_sizes(self, network: Network, sizes: Sizes) -> None:
+        """PlacedError unless data of these sizes fit the network."""
+
+        def require(fits: bool, p: Population, key: str, problem: str) -> None:
+            if not fits:
+                remedy = "" if key == "shape" else f"; omit the {key} to take it from the data"
+                raise PlacedError.of(p.place(), f"{problem}{remedy}", key)
+
+        data = sizes.data
+        fits = network.n_inputs == sizes.inputs
+        if not fits and not network.inputs:
+            raise ValueError(
+                f'{data} has {sizes.inputs} inputs, the network has no population of kind "input": add one'
             )
-        inputs = {name: g for name, g in self.population.items() if g.kind == "input"}
-        if not inputs:
-            if sizes.inputs:
-                raise ValueError(
-                    f"{sizes.data} has {sizes.inputs} inputs, the network has no population of kind "
-                    '"input": add one'
-                )
+        for p in network.inputs:
+            if p.image is None:
+                continue
+            if sizes.image is not None and p.channels_first != sizes.channels_first:
+                wanted = str(sizes.channels_first).lower()
+                problem = f"{data} has its values in another order: set channels_first = {wanted}"
+                raise PlacedError.of(p.place(), problem, "channels_first")
+            require(
+                fits and tuple(p.image) in sizes.images(p.image),
+                p,
+                "shape",
+                f"shape {p.shape} with patch {p.patch} is of images of {tuple(p.image)}; {data} has "
+                f"{sizes.image or f'{sizes.inputs} inputs'}",
+            )
+        sized = [p for p in network.inputs if self.population[p.name].size] or network.inputs
+        has = f"{sizes.inputs} inputs" if sizes.inputs else "tokens and no inputs"
+        if network.inputs:
+            require(fits, sized[0], "size", f"the network has {network.n_inputs} inputs, {data} has {has}")
+        output = network[network.output]
+        classes = f"{data} has {sizes.outputs} classes"
+        require(output.size >= sizes.outputs, output, "size", f"size {output.size} is too small, {classes}")
+        layer = network.dynamic_attention
+        if layer is None:
             return
-        size = sum(g.size or 0 for g in inputs.values())
-        fits = size == sizes.inputs if all(g.size for g in inputs.values()) else size < sizes.inputs
-        for name, g in inputs.items():
-            first = bool(g.channels_first)
-            if g.image is not None and sizes.image is not None and first != sizes.channels_first:
-                wanted = "true" if sizes.channels_first else "false"
-                raise ValueError(
-                    f"population {name!r}: {sizes.data} has its values in another order: set "
-                    f"channels_first = {wanted}"
-                )
-            if g.image is not None and (not fits or tuple(g.image) not in sizes.images(g.image)):
-                raise PlacedError.of(
-                    ("population", name),
-                    f"shape {g.shape} with patch {g.patch} is of images of {tuple(g.image)}, {size} values; "
-                    f"{sizes.data} has {sizes.image or sizes.inputs}",
-                    "shape",
-                )
-        if not fits:
-            wrong = next((name for name, g in inputs.items() if g.size), next(iter(inputs)))
-            has = f"{sizes.inputs} inputs" if sizes.inputs else "tokens and no inputs"
-            raise PlacedError.of(
-                ("population", wrong),
-                f"the network's inputs have size {size or 'open'}, {sizes.data} has {has}; omit the size to "
-                "take it from the data",
-                "size",
-            )
+        tokens, relay = layer.attention, layer.relay
+        if self.numbers.fraction != DEFAULT.fraction:
+            problem = f"numbers: fraction must be {DEFAULT.fraction}, that of tokens"
+            raise PlacedError(f"{problem}, not {self.numbers.fraction}", ("numbers", "fraction"))
+        if tokens.size < sizes.tokens:
+            problem = f"size {tokens.size} is too small, a sample of {data} has {sizes.tokens} tokens"
+            raise PlacedError.of(tokens.place(), problem, "size")
+        if tokens.table_rows not in (None, sizes.rows):
+            problem = f"table_rows must be {sizes.rows} for {data}, or 0 to take it from the data"
+            raise PlacedError.of(tokens.place(), f"{problem}, not {tokens.table_rows}", "table_rows")
+        width = f"{relay.heads} heads of {sizes.width} values make {relay.heads * sizes.width}"
+        fits = relay.size == relay.heads * sizes.width
+        require(fits, relay, "size", f"size {relay.size} does not fit, {width}")
 
     def check_kind(self, data: str, *, tokens: bool) -> None:
         """ValueError unless the network attends to tokens exactly when the data have tokens."""
@@ -594,40 +609,6 @@ class Description(TableSchema):
                 ("population", self.loaded[0]),
                 f"dynamic_patterns = true needs the tokens of a sequence, {data} has none",
                 "dynamic_patterns",
-            )
-
-    def _check_tokens(self, sizes: Sizes) -> None:
-        self.check_kind(sizes.data, tokens=sizes.width > 0)
-        if not self.loaded:
-            return
-        if self.numbers.fraction != DEFAULT.fraction:
-            raise PlacedError.of(
-                ("numbers",),
-                f"fraction must be {DEFAULT.fraction} for tokens, not {self.numbers.fraction}: their values "
-                "are weights of that format",
-                "fraction",
-            )
-        attention, relay = (self.population[name] for name in self.loaded)
-        if attention.size is not None and attention.size < sizes.tokens:
-            raise PlacedError.of(
-                ("population", self.loaded[0]),
-                f"size {attention.size} is too small, a sample of {sizes.data} has {sizes.tokens} tokens",
-                "size",
-            )
-        if attention.table_rows and attention.table_rows != sizes.rows:
-            raise PlacedError.of(
-                ("population", self.loaded[0]),
-                f"table_rows {attention.table_rows} does not fit, {sizes.data} has a table of {sizes.rows}; "
-                "use table_rows = 0 to take it from the data",
-                "table_rows",
-            )
-        wanted = self.heads * sizes.width
-        if relay.size is not None and relay.size != wanted:
-            raise PlacedError.of(
-                ("population", self.loaded[1]),
-                f"size {relay.size} does not fit, {self.heads} heads of {sizes.width} values make {wanted}; "
-                "omit the size to take it from the data",
-                "size",
             )
 
     def initial_weights(self, network: Network, seed: int, data: DataSet | None = None) -> Weights:
