@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any, TypeVar
@@ -25,6 +25,7 @@ from equilif_golden.places import Place, PlacedError, label
 Raw = npt.NDArray[np.int64]
 Reals = npt.NDArray[np.float64]
 Element = TypeVar("Element", bound=np.generic)
+T = TypeVar("T")
 
 #: how to make integers of other values, by the kind of their dtype
 HINTS = {
@@ -208,6 +209,19 @@ def check_fields(record: Any, place: Place = ()) -> None:
         if number == limits.get("gt"):
             raise _invalid(value, where, f"above {limits['gt']:g}, up to {limits['le']:g}")
         set_fields(record, **{f.name: number})
+
+
+def from_fields(kind: type[T], raw: object) -> T:
+    """A dataclass of plain values by field; ValueError names the class for values that do not fit."""
+    if not isinstance(raw, Mapping):
+        raise ValueError(f"{kind.__name__} is described by fields, not by {short_repr(raw)}")
+    unknown = {str(name) for name in raw} - {f.name for f in fields(kind)}  # type: ignore[arg-type]
+    if unknown and kind.__new__ is object.__new__:  # a class that chooses between kinds checks them itself
+        raise ValueError(f"{kind.__name__} has no {', '.join(sorted(unknown))}")
+    try:
+        return kind(**raw)
+    except TypeError as e:  # a field too few
+        raise ValueError(f"description of {kind.__name__}: {e}") from e
 
 
 def _invalid(value: object, key: str | Place, allowed: str, note: str = "") -> PlacedError:

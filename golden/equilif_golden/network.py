@@ -70,6 +70,7 @@ from equilif_golden.fixed import (
     check_bool,
     check_float,
     check_int,
+    from_fields,
     set_fields,
     short_repr,
 )
@@ -994,25 +995,12 @@ class Network:
             if not isinstance(d[name], list | tuple):
                 raise ValueError(f"{name} must be a list, not {short_repr(d[name])}")
         return cls(
-            tuple(_described(Population, p) for p in d["populations"]),
-            tuple(_described(Synapse, s) for s in d["synapses"]),
+            tuple(from_fields(Population, p) for p in d["populations"]),
+            tuple(from_fields(Synapse, s) for s in d["synapses"]),
             d["output"],
-            _described(Schedule, d["schedule"]),
-            _described(Numerics, d["numerics"]),
+            from_fields(Schedule, d["schedule"]),
+            from_fields(Numerics, d["numerics"]),
         )
-
-
-def _described(kind: type[Part], fields: object) -> Part:
-    """A part of a network from its fields; ValueError names the part if they do not fit."""
-    if not isinstance(fields, Mapping):
-        raise ValueError(f"a {kind.__name__} is described by fields, not by {short_repr(fields)}")
-    unknown = fields.keys() - {f.name for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
-    if unknown and kind is not Population:  # whose kinds have fields of their own
-        raise ValueError(f"a {kind.__name__} has no {', '.join(sorted(unknown))}")
-    try:
-        return kind(**fields)
-    except TypeError as e:  # a field too few
-        raise ValueError(f"a {kind.__name__}'s description: {e}") from e
 
 
 def require_network(network: object) -> Network:
