@@ -122,7 +122,7 @@ def resolve(request: Request) -> Resolved:
         data = loaded.data
         notes += loaded.reading_notes
     description = described(data) if early is None or specs else early
-    description.check_images(data.name, images=bool(data.image))
+    description.check_samples(data.name, images=bool(data.image))
     if file is not None:
         file.network(data)  # says which line does not fit the data
     data = description.selected(data)

@@ -339,29 +339,29 @@ class Description(TableSchema):
                 sequences.check_options(self.data, self.loading)
 
     def _check_method(self) -> None:
-        """PlacedError for what changes samples that these are not."""
+        """PlacedError for two methods, and for what changes samples that these are not."""
         first, *more = [name for name in tables.METHODS if getattr(self, name)] or [""]
         if more:
             raise PlacedError(f"[{more[0]}] is in place of [{first}]: leave one of them out", (more[0],))
         if self.text:
             self._check_text(self.text)
-        if self.learning is None and self.rates is None:
-            return
-        if self.loaded:
-            self.check_images(self.data, images=False)
-        if self.rates:
-            self._check_rates(self.rates)
-        elif not self.loaded and self.token_dropout:
-            raise PlacedError(
-                f"token_dropout drops tokens of an attention layer, {self.data} has none: leave it out",
-                ("learning", "token_dropout"),
-            )
-        elif not self.loaded or self.learns_table:
-            for name in ("token_crop", "input_mask"):
-                if getattr(self, name):
+        elif first:
+            self.check_samples(self.data, images=not self.loaded)
+        if self.rates and self.loaded:
+            self._check_rates(self.rates, self.loaded)
+
+    def check_samples(self, data: object, *, images: bool) -> None:
+        """PlacedError for keys without effect on the samples of these data; ``images``: whether they are."""
+        fixed = bool(self.loaded) and not self.learns_table
+        for needed, there, names in (
+            ("images", images, ("random_shift", "horizontal_flip")),
+            ("an attention layer over tokens", bool(self.loaded), ("token_dropout", "table_learning_rate")),
+            ("tokens that are not learned", fixed, ("token_crop", "input_mask")),
+        ):
+            for name in names:
+                if not there and getattr(self.method, name, 0):
                     raise PlacedError(
-                        f"{name} changes tokens that are not learned, {self.data} has none: leave it out",
-                        ("learning", name),
+                        f"{name} needs {needed}, {data} has none: leave it out", (self.method_name, name)
                     )
 
     def _check_text(self, text: TextTable) -> None:
@@ -383,30 +383,15 @@ class Description(TableSchema):
                 ("population",),
             )
 
-    def check_images(self, data: object, *, images: bool) -> None:
-        """PlacedError for what changes images, where these are none."""
-        table = "rates" if self.rates else "learning"
-        for name, what in (("random_shift", "shifts images"), ("horizontal_flip", "flips images")):
-            if getattr(self, name) and not images:
-                raise PlacedError(f"{name} {what}, {data} holds none: leave it out", (table, name))
-
-    def _check_rates(self, rates: RatesTable) -> None:
+    def _check_rates(self, rates: RatesTable, loaded: tuple[str, str]) -> None:
         """The embedding table is part of the network where it learns."""
-        if not self.loaded:
-            for name in ("table_learning_rate", "token_dropout"):
-                if getattr(rates, name):
-                    raise PlacedError(
-                        f"{name} needs an attention layer over tokens, {self.data} has none: leave it out",
-                        ("rates", name),
-                    )
-            return
         if not self.feedback:
             k = next(k for k, s in enumerate(self.synapse) if not s.feedback)
             raise PlacedError(
                 f"feedback = false is not possible: the attention layer of {self.data} needs feedback",
                 ("synapse", k, "feedback"),
             )
-        memory, query = self.loaded
+        memory, _ = loaded
         if bool(rates.table_learning_rate) == self.learns_table:
             return
         table = self.population[memory].model_copy(
@@ -414,7 +399,7 @@ class Description(TableSchema):
         )
         synapses = [
             dataclasses.replace(s, learning_rate_scale=float(bool(rates.table_learning_rate)))
-            if (s.pre, s.post) == self.loaded
+            if (s.pre, s.post) == loaded
             else s
             for s in self.synapses
         ]

@@ -72,14 +72,19 @@ def check_seed(seed: int) -> int:
 
 # -- keys ------------------------------------------------------------------------------------------
 class Key(NamedTuple):
-    """A key in words: ``values`` that it may have, ``wanted`` is the same in a message, ``default`` holds
-    when it is left out; empty: it must be there.
+    """A key in words: its ``type``, the ``values`` that it may have and the ``default`` that holds when it is
+    left out; empty: it must be there.
     """
 
     meaning: str
+    type: str
     values: str
-    wanted: str
     default: str
+
+    @property
+    def allowed(self) -> str:
+        """Type and values, for messages."""
+        return self.type if self.values in (self.type, "true, false") else f"{self.type} ({self.values})"
 
 
 def _key(default: Any, meaning: str, *, values: str = "", absent: str = "", **limits: Any) -> Any:
@@ -106,32 +111,18 @@ def _range(schema: Mapping[str, Any]) -> str:
 def _in_words(schema: Mapping[str, Any]) -> Key:
     """A key, by its JSON Schema."""
     found = {**schema, **schema.get("anyOf", [{}])[0]}
-    kind = NAMED[found["type"]]
-    values = found.get("x-values") or _range(found) or _range(found.get("items", {}))
-    if "enum" in found:
-        values = ", ".join(found["enum"])
-        wanted = f"one of {values}"
-    elif not values:
-        values, wanted = "true, false" if kind == NAMED["boolean"] else kind, kind
-    elif found["type"] in ("integer", "number"):
-        wanted = f"{kind} {values}" if values.startswith("above") else f"{kind} in {values}"
-    else:
-        several = " of one or more" if "minItems" in found else ""
-        wanted = values if found["type"] == "string" else f"{kind}{several} ({values})"
+    kind = NAMED[found["type"]] + (" of one or more" if "minItems" in found else "")
+    limits = _range(found) or _range(found.get("items", {})) or ", ".join(found.get("enum", ()))
+    values = found.get("x-values") or limits or ("true, false" if found["type"] == "boolean" else kind)
     default = found.get("x-absent") or (json.dumps(found["default"]) if "default" in found else "")
-    return Key(found.get("description", ""), values, wanted, default)
+    return Key(found.get("description", ""), kind, values, default)
 
 
 @functools.cache
 def keys(table: str) -> Mapping[str, Key]:
     """The keys of a table, in the order of the file."""
-    return {name: _in_words(schema) for name, schema in _properties(table).items()}
-
-
-@functools.cache
-def _properties(table: str) -> Mapping[str, Any]:
-    found: Mapping[str, Any] = TABLES[table].model_json_schema(by_alias=True)["properties"]
-    return found
+    properties = TABLES[table].model_json_schema(by_alias=True)["properties"]
+    return {name: _in_words(schema) for name, schema in properties.items()}
 
 
 # -- tables ----------------------------------------------------------------------------------------
@@ -189,7 +180,7 @@ def _population_option(name: str) -> tuple[Any, Any]:
     hint: Any = type(default) if default is not None else int
     if name == "shape":
         hint = tuple[Count, ...]
-        m |= {"values": "a list", "help": m["help"], "strict": False, "min_length": 3, "max_length": 3}
+        m |= {"values": "height, width, maps", "strict": False, "min_length": 3, "max_length": 3}
     if name == "table_rows":
         m |= {"ge": 0, "help": f"{meaning}; 0: given by the data"}
     return hint | None, _key(None, m.pop("help"), **m)
@@ -466,9 +457,6 @@ def problem(error: ValidationError) -> PlacedError:
         return PlacedError(f"{name} must be a table, [{name}], not {value}", place)
     depth = 3 if table in NEEDED else 2
     key, *item = map(str, place[depth - 1 :])
-    wanted = keys(table)[key].wanted
-    if item:
-        wanted = _in_words({"type": "string", **_properties(table)[key].get("items", {})}).wanted
     whose = f"population {place[1]!r}: " if table == "population" else ""
-    name = f"{whose}{key}{''.join(f'[{k}]' for k in item)}"
-    return PlacedError(f"{name} must be {wanted}, not {value}", place[:depth])
+    at = f" (item {item[0]})" if item else ""
+    return PlacedError(f"{whose}{key} must be {keys(table)[key].allowed}, not {value}{at}", place[:depth])
