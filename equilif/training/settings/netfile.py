@@ -246,19 +246,13 @@ def written(description: Description, *, heading: Sequence[str] = (), brief: boo
 
 def _population(name: str, group: PopulationTable) -> str:
     lines = [f"[population.{_name(name)}]"]
-    for key in keys("population"):
-        value = getattr(group, key)
-        if (
-            value is None
-            or (key, value) == ("kind", "lif")
-            or (group.kind, key, value) == ("constant", "size", 1)
-            or key == "size"
-            and group.shape is not None
-            or (key, value) in PLAIN_INPUT
-        ):
-            continue
-        note = KINDS[group.kind] if key == "kind" else TABLE if (key, value) == ("table_rows", 0) else ""
-        lines.append(_line(key, value, note))
+    silent = [("kind", "lif"), *PLAIN_INPUT]
+    if group.shape is not None or group.kind == "constant":
+        silent.append(("size", 1 if group.shape is None else group.size))
+    for key, value in group.model_dump(exclude_none=True).items():
+        if (key, value) not in silent:
+            note = KINDS[group.kind] if key == "kind" else TABLE if (key, value) == ("table_rows", 0) else ""
+            lines.append(_line(key, value, note))
     if group.size is None:
         lines.append(f"# size: {OPEN[group.kind]}")
     return "\n".join(lines) + "\n"
