@@ -359,7 +359,7 @@ class Description(TableSchema):
             ("tokens that are not learned", fixed, ("token_crop", "input_mask")),
         ):
             for name in names:
-                if not there and getattr(self.method, name, 0):
+                if not there and getattr(self.method, name, None):
                     raise PlacedError(
                         f"{name} needs {needed}, {data} has none: leave it out", (self.method_name, name)
                     )
@@ -429,7 +429,7 @@ class Description(TableSchema):
     @property
     def sequence(self) -> tuple[int, int]:
         """Positions and symbols of the input of a network that learns a text."""
-        height, width, symbols = next(g.shape for g in self.population.values() if g.kind == "input") or ()
+        height, width, symbols = next(g.shape for g in self.population.values() if g.kind == "input")
         return height * width, symbols
 
     @property
@@ -533,54 +533,44 @@ class Description(TableSchema):
     def _check_sizes(self, network: Network, sizes: Sizes) -> None:
         """PlacedError unless data of these sizes fit the network."""
 
-        def require(fits: bool, p: Population, key: str, problem: str) -> None:
-            if not fits:
-                remedy = "" if key == "shape" else f"; omit the {key} to take it from the data"
-                raise PlacedError.of(p.place(), f"{problem}{remedy}", key)
-
-        data = sizes.data
-        fits = network.n_inputs == sizes.inputs
-        if not fits and not network.inputs:
+        if bool(sizes.inputs) != bool(network.inputs):
+            remedy = "add" if sizes.inputs else "leave out"
             raise ValueError(
-                f'{data} has {sizes.inputs} inputs, the network has no population of kind "input": add one'
+                f"{sizes.data} has {sizes.inputs} inputs, the network has {network.n_inputs}: {remedy} a "
+                'population of kind "input"'
             )
-        for p in network.inputs:
-            if p.image is None:
-                continue
-            if sizes.image is not None and p.channels_first != sizes.channels_first:
-                wanted = str(sizes.channels_first).lower()
-                problem = f"{data} has its values in another order: set channels_first = {wanted}"
-                raise PlacedError.of(p.place(), problem, "channels_first")
-            require(
-                fits and tuple(p.image) in sizes.images(p.image),
-                p,
-                "shape",
-                f"shape {p.shape} with patch {p.patch} is of images of {tuple(p.image)}; {data} has "
-                f"{sizes.image or f'{sizes.inputs} inputs'}",
-            )
-        sized = [p for p in network.inputs if self.population[p.name].size] or network.inputs
-        has = f"{sizes.inputs} inputs" if sizes.inputs else "tokens and no inputs"
-        if network.inputs:
-            require(fits, sized[0], "size", f"the network has {network.n_inputs} inputs, {data} has {has}")
+        fits = network.n_inputs == sizes.inputs
         output = network[network.output]
-        classes = f"{data} has {sizes.outputs} classes"
-        require(output.size >= sizes.outputs, output, "size", f"size {output.size} is too small, {classes}")
-        layer = network.dynamic_attention
-        if layer is None:
-            return
-        tokens, relay = layer.attention, layer.relay
-        if self.numbers.fraction != DEFAULT.fraction:
-            problem = f"numbers: fraction must be {DEFAULT.fraction}, that of tokens"
-            raise PlacedError(f"{problem}, not {self.numbers.fraction}", ("numbers", "fraction"))
-        if tokens.size < sizes.tokens:
-            problem = f"size {tokens.size} is too small, a sample of {data} has {sizes.tokens} tokens"
-            raise PlacedError.of(tokens.place(), problem, "size")
-        if tokens.table_rows not in (None, sizes.rows):
-            problem = f"table_rows must be {sizes.rows} for {data}, or 0 to take it from the data"
-            raise PlacedError.of(tokens.place(), f"{problem}, not {tokens.table_rows}", "table_rows")
-        width = f"{relay.heads} heads of {sizes.width} values make {relay.heads * sizes.width}"
-        fits = relay.size == relay.heads * sizes.width
-        require(fits, relay, "size", f"size {relay.size} does not fit, {width}")
+        #: whether a value fits, its population and key, the value, and what it must be
+        values: list[tuple[bool, Population, str, object, object]] = []
+        for p in network.inputs:
+            if p.image is not None:
+                order = sizes.image is None or p.channels_first == sizes.channels_first
+                there, needed = (str(first).lower() for first in (p.channels_first, sizes.channels_first))
+                values.append((order, p, "channels_first", there, needed))
+                image = tuple(p.image)
+                needed = f"that of samples of {sizes.image or f'{sizes.inputs} values'}"
+                values.append((fits and image in sizes.images(image), p, "shape", f"of {image}", needed))
+        total = " in all" if len(network.inputs) > 1 else ""
+        for p in [p for p in network.inputs if self.population[p.name].size] or network.inputs:
+            values.append((fits, p, "size", network.n_inputs, f"{sizes.inputs}{total}"))
+        values.append((output.size >= sizes.outputs, output, "size", output.size, f"{sizes.outputs} or more"))
+        if layer := network.dynamic_attention:
+            memory, relay = layer.attention, layer.relay
+            rows = memory.table_rows
+            width = relay.heads * sizes.width
+            needed = f"{width}, {relay.heads} times {sizes.width},"
+            values += [
+                (memory.size >= sizes.tokens, memory, "size", memory.size, f"{sizes.tokens} or more"),
+                (rows in (None, sizes.rows), memory, "table_rows", rows, f"{sizes.rows} or 0"),
+                (relay.size == width, relay, "size", relay.size, needed),
+            ]
+            if self.numbers.fraction != DEFAULT.fraction:
+                problem = f"fraction must be {DEFAULT.fraction} for tokens, not {self.numbers.fraction}"
+                raise PlacedError(f"numbers: {problem}", ("numbers", "fraction"))
+        for fits, p, key, value, needed in values:
+            if not fits:
+                raise PlacedError.of(p.place(), f"{key} must be {needed} for {sizes.data}, not {value}", key)
 
     def check_kind(self, data: str, *, tokens: bool) -> None:
         """ValueError unless the network attends to tokens exactly when the data have tokens."""
