@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import get_args, get_type_hints
-
 import numpy as np
 import pytest
 from hypothesis import strategies as st
@@ -15,7 +13,7 @@ from equilif.training.settings.presets import PRESETS
 from equilif_golden.blocks.lif import LEAKS
 from equilif_golden.network import Network, Population, Synapse, TokenRows
 from equilif_golden.populations import Constant, Input, Lif, SelfAttention
-from equilif_golden.schedule import OPTIONS, STRENGTH_MAX, Schedule
+from equilif_golden.schedule import STRENGTH_MAX, Schedule
 
 CHAIN = Network.chain(12, 9, 4)
 #: inputs before and after the constants, two connected hidden populations, a skip connection, an output that
@@ -73,19 +71,16 @@ SKIPS = Network(
 )
 
 
-def values_of(name):
-    """Values of an option of the phases: texts, or numbers in its limits."""
-    if OPTIONS[name].limits is None:
-        return get_args(get_type_hints(Schedule)[name])
-    low, high = OPTIONS[name].limits
-    return [low, low + 1, *(4**k for k in range(1, 9) if low < 4**k < high), high]
-
-
-#: those of every network; the others are drawn from the table of options
-LENGTHS = {"free": 32, "nudged": 16, "window": 4, "beta": 1.0, "leak": 5}  # window: the default
 #: a value for every option of the phases
-PHASES = LENGTHS | {
-    name: values[len(values) // 2] for name in OPTIONS if name not in LENGTHS for values in [values_of(name)]
+PHASES = {
+    "free": 32,
+    "nudged": 16,
+    "window": 4,
+    "beta": 1.0,
+    "leak": 5,
+    "early_exit": 16,
+    "watch": "output",
+    "contrast": "errors",
 }
 #: phases of fixed length, and with early exit
 SCHEDULES = (
@@ -110,11 +105,10 @@ def schedules(draw, window, threshold, one, *, whole_windows, errors=False):
         n = draw(st.integers(2, 5))
         free = n * window
         settles = {
-            name: draw(st.sampled_from(values_of(name)))
-            for name, option in OPTIONS.items()
-            if option.settles and name not in LENGTHS
+            "early_exit": draw(st.sampled_from([0, 1, 4, 16, 64, 255])),
+            "watch": draw(st.sampled_from(["all", "output"])),
+            "min_windows": draw(st.integers(2, n)),
         }
-        settles["min_windows"] = draw(st.integers(2, n))
     strengths = [b for b in (0.125, 0.3, 0.5, 1.0, 2.0) if 1 <= round(b * threshold) <= STRENGTH_MAX]
     return Schedule(
         window=window,

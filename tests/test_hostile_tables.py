@@ -141,8 +141,6 @@ def fields_of() -> dict[str, tuple[Made, str, Schema]]:
                         "anyOf": schema.get("anyOf", [schema])[:1]
                     }
                 found[f"{kind}.{f.name}"] = (call, f.name, schema)
-    # a table has the range of the default number formats
-    found["Schedule.threshold"] = (Schedule, "threshold", schema_of(float, 0, 1 << 16))
     # limits that depend on the other widths
     for name, least in (("accumulator_width", 20), ("charge_width", 16)):
         found[f"Numerics.{name}"] = (Numerics, name, schema_of(int, least, 32))

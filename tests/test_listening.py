@@ -19,7 +19,8 @@ from equilif.listening import UNKNOWN, WordRecognizer, recorded_lesson
 from equilif.report import run as runs
 from equilif.training.lesson_settings import LessonSettings
 from equilif.training.storage import saved
-from equilif.training.storage.records import save_network
+from equilif.training.storage.records import about_data
+from equilif_golden import network as networks
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.front_end import tokens
 from equilif_golden.front_end.segmentation import Verdict
@@ -106,7 +107,7 @@ def test_unknown_words(spoken, tmp_path, monkeypatch):
     before = saved.read(spoken / "run" / "network.npz")
     assert before.identity.known is None
     network = tmp_path / "network.npz"
-    save_network(network, before.network, before.weights, before.data_set())
+    networks.save(network, before.network, before.weights, about_data(before.data_set()))
     rng = np.random.default_rng(1)
     for k in range(3):
         x = word("up", rng) + 0.7 * word("flat", rng, 0.35)[:1] * rng.normal(0, 1, 1)

@@ -73,10 +73,10 @@ INVALID = [
     (lambda: replace(NET, synapses=(Synapse("h", "y"), Synapse("h", "y"))), "h-y"),
     (lambda: replace(NET, synapses=(Synapse("x", "h", feedback=False),)), "feedback"),
     (lambda: replace(NET, synapses=(Synapse("h", "h"),)), ("synapse", "h", "h")),
-    (lambda: replace(NET, synapses=(Synapse("x", "z"),)), ("synapse", "x", "z")),
+    (lambda: replace(NET, synapses=(Synapse("x", "z"),)), ("synapse", "x", "z", "post")),
     (lambda: replace(NET, synapses=()), "synapse"),
     (lambda: replace(NET, output="x"), ("output",)),
-    (lambda: replace(NET, schedule=Schedule(threshold=4.0)), ("phases", "threshold")),
+    (lambda: replace(NET, schedule=Schedule(threshold=0.3)), ("phases", "threshold")),
     (
         lambda: replace(NET, numerics=Numerics(charge_width=16), schedule=SHORT),
         "16-bit",

@@ -222,7 +222,7 @@ def test_table_needs_data():
 
 
 def test_token_dropout_needs_attention():
-    with pytest.raises(ValueError, match="token_dropout drops tokens"):
+    with pytest.raises(ValueError, match="token_dropout"):
         PRESETS["digits"].changed(token_dropout=0.5)
 
 

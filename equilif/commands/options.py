@@ -20,7 +20,6 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 import typer
 
 from equilif_golden.engine.features import OPTIONS
-from equilif_golden.schedule import OPTIONS as PHASES
 from equilif_golden.schedule import Schedule
 
 
@@ -111,17 +110,15 @@ def phases() -> OptionGroup:
     hints = get_type_hints(Schedule)
     return OptionGroup(
         {
-            name: Annotated[
-                _type(name, hints[name]) | None,
+            f.name: Annotated[
+                _type(f.name, hints[f.name]) | None,
                 typer.Option(
-                    help=option.help,
-                    min=option.limits and option.limits[0],
-                    max=option.limits and option.limits[1],
-                    show_default=option.absent or "the network's",
+                    help=f"{f.metadata['help'].capitalize()}.",
+                    show_default=f.metadata.get("absent", "the network's"),
                 ),
             ]
-            for name, option in PHASES.items()
-            if option.settles
+            for f in fields(Schedule)
+            if "settles" in f.metadata
         }
     )
 

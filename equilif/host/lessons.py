@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import mmap
 from dataclasses import asdict, replace
-from pathlib import Path
 
 import numpy as np
 
@@ -19,7 +18,6 @@ from equilif.host.store import FlashStore, Lessons, StoredSamples, TrainingJob
 from equilif.lesson import Words
 from equilif.listening import WordRecognizer
 from equilif.training.lesson_settings import BOARD_SETTINGS, LessonSettings
-from equilif_golden import network as networks
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.link.flash import BLOCK, Area
 from equilif_golden.link.protocol import Identity
@@ -77,11 +75,6 @@ def job_of(
             kept=settings.kept,
         ),
     )
-
-
-def save_network(path: Path, job: TrainingJob) -> None:
-    """The network file of a job, for `equilif save --like`."""
-    networks.save(path, job.network, job.weights, job.about)
 
 
 def require_lessons(client: Client, *, keeps_words: bool = False) -> None:

@@ -24,8 +24,9 @@ from equilif.host.journal import (
 from equilif.host.store import NO_TRAINER, FlashStore, StoredSamples, TrainingJob, check_chip
 from equilif.training.settings.description import Description
 from equilif.training.storage.history import digest
-from equilif.training.storage.records import holds, save_network
+from equilif.training.storage.records import about_data, holds
 from equilif_golden import files
+from equilif_golden import network as networks
 from equilif_golden.link.standalone import FAULTS, Fault, TrainerPhase, TrainerRegisters
 
 POLL_SECONDS = 2.0  #: seconds between two looks at a board, which stops for a moment each time
@@ -204,7 +205,7 @@ class Upload:
     def start(self, progress: Callable[[int, int], None] = lambda done, total: None) -> int:
         """Write flash and network file, and start the training; how many bytes were there before."""
         spared = self.store.upload(self.client, lambda done: progress(done, self.store.size))
-        save_network(self.file, self.job.network, self.job.weights, self.data)
+        networks.save(self.file, self.job.network, self.job.weights, about_data(self.data))
         reboot(self.client)
         return spared
 

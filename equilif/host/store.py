@@ -138,7 +138,7 @@ class TrainingJob:
     samples, tests : training and test samples.
     seed : of their order, see equilif_golden.sample_order.
     pause : see equilif_golden.link.standalone.TrainerRegisters.
-    about : what is saved with the network about its data, see equilif_golden.network.save.
+    about : what is saved with the network about its data, see equilif_golden.network.SavedNetwork.
     lessons : the board does not train, but hears; ``samples`` are those of the replay.
     """
 

@@ -54,8 +54,8 @@ def save(out: Path, like: Path, source: Open | Path) -> SavedWeights:
 
     ``like``: network of the same structure and data, which supplies what a board does not hold.
     """
-    network, known = networks.load(like)
-    about = networks.about(like)
+    base = networks.read(like)
+    network, known, about = base.network, base.weights, base.about
     files.check(out)
     counter: int | None = None
     origin = problem = None
@@ -76,7 +76,7 @@ def save(out: Path, like: Path, source: Open | Path) -> SavedWeights:
                 f"{like}, not checked"
             )
     learned = {s.name: found.get(s.name, known[s.name]) for s in network.plastic}
-    networks.save(out, network, learned, about, counter, origin, networks.replay(like))
+    networks.save(out, network, learned, about, counter, origin, base.replay)
     if client is not None and origin is None and out.is_file():
         try:
             record_saved(client, Compiled(network, client.config).weight_words(learned), read.counter)
@@ -164,7 +164,7 @@ def restore_to_flash(
     job = lessons.job_of(listener, words, client.config, settings)
     store = FlashStore.of_job(client.identity, job)
     store.upload(client, lambda done: progress(done, store.size))
-    lessons.save_network(out, job)
+    networks.save(out, job.network, job.weights, job.about)
     standalone.reboot(client)
     return {
         "classes": len(listener.labels),

@@ -162,7 +162,8 @@ def _network(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
 
     There is a program for the learning rate of each epoch; those of other data only have the first one.
     """
-    network, weights = networks.load(model_path(name))
+    saved = networks.read(model_path(name))
+    network, weights = saved.network, saved.weights
     card = Card.all()[name]
     preset = PRESETS[card.data]
     compiled = Compiled(network, BOARDS[BOARD].config)
@@ -182,7 +183,7 @@ def _network(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
         "digest": card.digest,
         "side": round(network.n_inputs**0.5),
         "description": network.to_dict(),
-        "about": networks.about(model_path(name)),
+        "about": saved.about,
         "input": {**places[network.inputs[0].name], "size": network.n_inputs},
         "target": {**places[compiled.target], "size": network.n_outputs},
         "populations": [

@@ -16,6 +16,7 @@ from equilif.data.encoding.scaling import Missing
 from equilif.training.settings import tables
 from equilif.training.settings.patches import split, training_words, value
 from equilif.training.storage.records import plain
+from equilif_golden.places import nearest
 
 MAX_SECONDS = 1e9  #: of run.every
 
@@ -183,7 +184,7 @@ def _typed(table: str, given: Mapping[str, str], kind: type[Any], known: Sequenc
         if not known:
             raise ValueError(f"{key}: this command has no keys of the table {table}: leave it out")
         if name not in known:
-            raise ValueError(f"{key}: [{table}] has no {name!r}: {tables.nearest(name, known)}")
+            raise ValueError(f"{key}: [{table}] has no {name!r}: {nearest(name, known)}")
         of = next((t for t in get_args(types[name]) if t is not type(None)), types[name])
         if of in (str, Path):
             found[name] = of(text)

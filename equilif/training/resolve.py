@@ -9,7 +9,6 @@ a data set with a name, for own data :func:`equilif.training.settings.presets.ow
 
 from __future__ import annotations
 
-import operator
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -29,8 +28,9 @@ from equilif.training.settings.patches import NO_CHANGES, Patches, ask_feedback,
 from equilif.training.storage import saved
 from equilif.training.storage.pretrained import model_path
 from equilif.training.storage.saved import Saved
+from equilif_golden.fixed import check_int
 from equilif_golden.learning import largest_rate
-from equilif_golden.network import Network, Weights
+from equilif_golden.network import MAX_NEURONS, Network, Weights
 from equilif_golden.places import placed
 
 #: sizes of hidden populations, before them convolutions as conv:MAPS[:KERNEL[:STRIDE]]
@@ -122,7 +122,7 @@ def resolve(request: Request) -> Resolved:
         data = loaded.data
         notes += loaded.reading_notes
     description = described(data) if early is None or specs else early
-    description.check_images(data.name, images=bool(data.image))
+    description.check_samples(data.name, images=bool(data.image))
     if file is not None:
         file.network(data)  # says which line does not fit the data
     data = description.selected(data)
@@ -259,16 +259,8 @@ def layers(hidden: Hidden | None) -> tuple[list[ConvSpec], tuple[int, ...] | Non
 
 def _size(layer: object) -> int:
     """Neurons of a hidden population, as a number or as typed."""
-    if isinstance(layer, str) and re.fullmatch(r"-?\d+", layer, re.ASCII):
-        return int(layer)
-    try:
-        if isinstance(layer, bool | str):
-            raise TypeError
-        return operator.index(layer)  # type: ignore[arg-type]
-    except TypeError:
-        raise ValueError(
-            f"hidden must be a number of neurons, or conv:MAPS[:KERNEL[:STRIDE]], not {layer!r}"
-        ) from None
+    number = int(layer) if isinstance(layer, str) and re.fullmatch(r"-?\d+", layer, re.ASCII) else layer
+    return check_int(number, "hidden", 1, MAX_NEURONS, "neurons, or conv:MAPS[:KERNEL[:STRIDE]]")
 
 
 def _name(source: Name | Path | DataSet) -> str:

@@ -31,7 +31,8 @@ from equilif.training.storage.history import (
     digest,
     saved_history,
 )
-from equilif.training.storage.records import check_name, save_network
+from equilif.training.storage.records import about_data, check_name
+from equilif_golden import network as networks
 from equilif_golden.kernel import Kernel
 from equilif_golden.lazy import lazy
 from equilif_golden.network import Network, Weights
@@ -230,7 +231,7 @@ class Run:
         weights = weights or self.weights
         results.write_json(folder / HISTORY, self.to_dict())
         self.backend.save(folder, len(self.history))
-        save_network(folder / NETWORK, self.network, weights, self.data)
+        networks.save(folder / NETWORK, self.network, weights, about_data(self.data))
         self._saved = True
 
 

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -25,6 +25,7 @@ from equilif_golden.places import Place, PlacedError, label
 Raw = npt.NDArray[np.int64]
 Reals = npt.NDArray[np.float64]
 Element = TypeVar("Element", bound=np.generic)
+T = TypeVar("T")
 
 #: how to make integers of other values, by the kind of their dtype
 HINTS = {
@@ -184,6 +185,45 @@ def check_float(value: Any, key: str | Place, lo: float, hi: float, note: str = 
     return number
 
 
+def option(default: Any, text: str, **limits: Any) -> Any:
+    """A field of a dataclass with a help text and limits, for :func:`check_fields` and for network files."""
+    return field(default=default, metadata={"help": text, **limits})
+
+
+def check_fields(record: Any, place: Place = ()) -> None:
+    """Check the options of a frozen dataclass in its __post_init__, by the metadata of its fields.
+
+    A field has the type of its default (None: an integer, or None) and the limits ``gt`` or ``ge``, and
+    ``le``; fields without limits are left to the class.  ``place``: that of the record.
+    """
+    for f in fields(record):
+        value = getattr(record, f.name)
+        where = (*place, f.name)
+        limits = f.metadata
+        if "help" in limits and isinstance(f.default, bool):
+            set_fields(record, **{f.name: check_bool(value, where)})
+        if "le" not in limits or value is None and f.default is None:
+            continue
+        check = check_float if isinstance(f.default, float) else check_int
+        number = check(value, where, limits.get("ge", limits.get("gt")), limits["le"])
+        if number == limits.get("gt"):
+            raise _invalid(value, where, f"above {limits['gt']:g}, up to {limits['le']:g}")
+        set_fields(record, **{f.name: number})
+
+
+def from_fields(kind: type[T], raw: object) -> T:
+    """A dataclass of plain values by field; ValueError names the class for values that do not fit."""
+    if not isinstance(raw, Mapping):
+        raise ValueError(f"{kind.__name__} is described by fields, not by {short_repr(raw)}")
+    unknown = {str(name) for name in raw} - {f.name for f in fields(kind)}  # type: ignore[arg-type]
+    if unknown and kind.__new__ is object.__new__:  # a class that chooses between kinds checks them itself
+        raise ValueError(f"{kind.__name__} has no {', '.join(sorted(unknown))}")
+    try:
+        return kind(**raw)
+    except TypeError as e:  # a field too few
+        raise ValueError(f"description of {kind.__name__}: {e}") from e
+
+
 def _invalid(value: object, key: str | Place, allowed: str, note: str = "") -> PlacedError:
     """Error about a value that is not allowed."""
     place = (key,) if isinstance(key, str) else key
@@ -285,33 +325,26 @@ class Numerics:
     shift.
     """
 
-    fraction: int = field(
-        default=12, metadata={"help": "fraction bits of weights and membranes", "ge": 4, "le": 13}
+    fraction: int = option(12, "fraction bits of weights and membranes", ge=4, le=13)
+    weight_width: int = option(16, "bits of a weight", ge=4, le=16)
+    accumulator_width: int = option(
+        26,
+        "bits of a membrane while it accumulates input",
+        ge=8,
+        le=MAX_ACCUMULATOR,
+        values=f"weight_width + 4 .. {MAX_ACCUMULATOR}",
     )
-    weight_width: int = field(default=16, metadata={"help": "bits of a weight", "ge": 4, "le": 16})
-    accumulator_width: int = field(
-        default=26,
-        metadata={
-            "help": "bits of a membrane while it accumulates input",
-            "ge": 8,
-            "le": MAX_ACCUMULATOR,
-            "values": f"weight_width + 4 .. {MAX_ACCUMULATOR}",
-        },
-    )
-    charge_width: int = field(
-        default=18,
-        metadata={
-            "help": "bits of the charge, from which a rate is computed",
-            "ge": 11,
-            "le": 32,
-            "values": "fraction + 4 .. 32, at least 11",
-        },
+    charge_width: int = option(
+        18,
+        "bits of the charge, from which a rate is computed",
+        ge=11,
+        le=32,
+        values="fraction + 4 .. 32, at least 11",
     )
 
     def __post_init__(self) -> None:
-        set_fields(self, fraction=check_int(self.fraction, "fraction", 4, 13))
-        set_fields(self, weight_width=check_int(self.weight_width, "weight_width", 4, 16))
-        accumulator = check_int(
+        check_fields(self)
+        check_int(
             self.accumulator_width,
             "accumulator_width",
             self.weight_width + 4,
@@ -319,10 +352,9 @@ class Numerics:
             "at least weight_width + 4",
         )
         # a charge holds any membrane and the bits that the rate block shifts out
-        charge = check_int(
+        check_int(
             self.charge_width, "charge_width", max(11, self.fraction + 4), 32, "at least 11 and fraction + 4"
         )
-        set_fields(self, accumulator_width=accumulator, charge_width=charge)
 
     @cached_property
     def weight(self) -> Fixed:

@@ -126,14 +126,14 @@ class Kernel(samples.Predictor):
         Counter and stored samples: those of the file, else 0 and none.  ValueError names a file that holds no
         network.
         """
-        network, weights = networks.load(path)
+        found = networks.read(path)
         return cls(
-            network,
-            weights,
+            found.network,
+            found.weights,
             learning_rate=learning_rate,
-            counter=networks.counter(path),
+            counter=found.counter,
             threads=threads,
-            replay=networks.replay(path),
+            replay=found.replay,
         )
 
     def save(self, path: str | Path) -> None:

@@ -47,7 +47,7 @@ import io
 import json
 import math
 import zipfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -70,10 +70,11 @@ from equilif_golden.fixed import (
     check_bool,
     check_float,
     check_int,
+    from_fields,
     set_fields,
     short_repr,
 )
-from equilif_golden.places import PlacedError, placed
+from equilif_golden.places import PlacedError, nearest, placed
 from equilif_golden.populations import (
     KINDS,
     MAX_GAIN,
@@ -107,6 +108,7 @@ __all__ = [
     "Network",
     "Population",
     "Relay",
+    "SavedNetwork",
     "SelfAttention",
     "Shape",
     "Synapse",
@@ -114,6 +116,7 @@ __all__ = [
     "Tokens",
     "Weights",
     "load",
+    "read",
     "require_network",
     "save",
 ]
@@ -131,13 +134,12 @@ ABOUT = "about"
 COUNTER = "counter"
 ORIGIN = "origin"
 REPLAY = "replay"
-REPLAYED = {f"{REPLAY}/{name}.npy" for name in STATE}
+REPLAYED = {f"{REPLAY}/{name}" for name in STATE}
 MAX_STATE = 1 << 28  #: elements of one of them
 #: raw weights, by name of the synapse
 Weights = dict[str, Raw]
 Number = TypeVar("Number", bound=np.generic)
 Part = TypeVar("Part")
-T = TypeVar("T")
 
 
 def _side_by_side(populations: Iterable[Population]) -> dict[str, slice]:
@@ -510,11 +512,9 @@ class Network:
 
     def _check_synapse(self, s: Synapse) -> None:
         names = [p.name for p in self.populations]
-        for end in (s.pre, s.post):
+        for key, end in (("pre", s.pre), ("post", s.post)):
             if end not in names:
-                raise PlacedError.of(
-                    s.place(), f"there is no population {end!r}; there are {', '.join(names)}"
-                )
+                raise PlacedError.of(s.place(), f"there is no population {end!r}: {nearest(end, names)}", key)
         s.check(self[s.pre], self[s.post])
         if [t.name for t in self.synapses].count(s.name) > 1:
             raise PlacedError(f"synapse {s.name} occurs twice", s.place())
@@ -995,25 +995,12 @@ class Network:
             if not isinstance(d[name], list | tuple):
                 raise ValueError(f"{name} must be a list, not {short_repr(d[name])}")
         return cls(
-            tuple(_described(Population, p) for p in d["populations"]),
-            tuple(_described(Synapse, s) for s in d["synapses"]),
+            tuple(from_fields(Population, p) for p in d["populations"]),
+            tuple(from_fields(Synapse, s) for s in d["synapses"]),
             d["output"],
-            _described(Schedule, d["schedule"]),
-            _described(Numerics, d["numerics"]),
+            from_fields(Schedule, d["schedule"]),
+            from_fields(Numerics, d["numerics"]),
         )
-
-
-def _described(kind: type[Part], fields: object) -> Part:
-    """A part of a network from its fields; ValueError names the part if they do not fit."""
-    if not isinstance(fields, Mapping):
-        raise ValueError(f"a {kind.__name__} is described by fields, not by {short_repr(fields)}")
-    unknown = fields.keys() - {f.name for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
-    if unknown and kind is not Population:  # whose kinds have fields of their own
-        raise ValueError(f"a {kind.__name__} has no {', '.join(sorted(unknown))}")
-    try:
-        return kind(**fields)
-    except TypeError as e:  # a field too few
-        raise ValueError(f"a {kind.__name__}'s description: {e}") from e
 
 
 def require_network(network: object) -> Network:
@@ -1044,10 +1031,7 @@ def save(
 ) -> None:
     """Network and weights in one ``.npz``, written whole or not at all.
 
-    ``about``: what else belongs to them, values that JSON has; :func:`about` reads it.  ``counter``: updates
-    so far, for learning that goes on; :func:`counter` reads it.  ``origin``: a note on where the weights are
-    from, if nothing says that network and ``about`` are theirs; :func:`origin` reads it.  ``replay``: what
-    is stored for replay; :func:`replay` reads it.
+    Other arguments as in :class:`SavedNetwork`; ``about`` has values of JSON.
     """
     require_network(network)
     content = io.BytesIO()
@@ -1077,81 +1061,72 @@ def check_about(about: Mapping[str, Any]) -> str:
     return written
 
 
+@dataclass(frozen=True)
+class SavedNetwork:
+    """Content of a file of :func:`save`.
+
+    about     further data about network and weights, or None
+    counter   updates so far, for learning that goes on
+    origin    a note on the source of the weights, if nothing says that network and ``about`` are theirs
+    replay    samples that are stored for replay, or None
+    """
+
+    network: Network
+    weights: Weights
+    about: dict[str, Any] | None = None
+    counter: int = 0
+    origin: str | None = None
+    replay: Replay | None = None
+
+
 def load(path: str | Path) -> tuple[Network, Weights]:
     """Network and weights of a file of :func:`save`; ValueError names a file that holds none."""
-    return _read(Path(path), _unpack)
+    found = read(path)
+    return found.network, found.weights
 
 
 def about(path: str | Path) -> dict[str, Any] | None:
     """The ``about`` of a file of :func:`save`, or None; ValueError names a file that holds no network."""
-    return _read(Path(path), _unpack_about)
+    return read(path).about
 
 
-def counter(path: str | Path) -> int:
-    """The ``counter`` of a file of :func:`save`, else 0; ValueError names a file that holds no network."""
-    return _read(Path(path), _unpack_counter)
-
-
-def origin(path: str | Path) -> str | None:
-    """The ``origin`` of a file of :func:`save`, or None; ValueError names a file that holds no network."""
-    return _read(Path(path), _unpack_origin)
-
-
-def replay(path: str | Path) -> Replay | None:
-    """The ``replay`` of a file of :func:`save`, or None; ValueError names a file that holds no network."""
-    return _read(Path(path), _unpack_replay)
-
-
-def _read(path: Path, unpack: Callable[[zipfile.ZipFile], T]) -> T:
-    """Part of a saved network; ValueError names a file that holds none."""
+def read(path: str | Path) -> SavedNetwork:
+    """Content of a file of :func:`save`; ValueError names a file that holds no network."""
+    path = Path(path)
     files.reads(path)
     with path.open("rb") as f:
         try:
             if not zipfile.is_zipfile(f):
                 raise ValueError("it is not a complete .npz file")
             with zipfile.ZipFile(f) as z:
-                return unpack(z)
+                return _unpack(z)
         except Exception as e:  # a damaged file may raise anything
             raise ValueError(f"{path} is not a network saved by equilif: {_one_line(e)}") from e
 
 
-def _unpack_about(z: zipfile.ZipFile) -> dict[str, Any] | None:
-    if f"{ABOUT}.npy" not in z.namelist():
-        return None
-    found = json.loads(str(_member(z, ABOUT, None, "U")))
-    if not isinstance(found, dict):
-        raise ValueError(f"{ABOUT} must have keys and values")
-    return found
-
-
-def _unpack_counter(z: zipfile.ZipFile) -> int:
-    return int(_member(z, COUNTER, (), "u")) if f"{COUNTER}.npy" in z.namelist() else 0
-
-
-def _unpack_origin(z: zipfile.ZipFile) -> str | None:
-    return str(_member(z, ORIGIN, None, "U")) if f"{ORIGIN}.npy" in z.namelist() else None
-
-
-def _unpack_replay(z: zipfile.ZipFile) -> Replay | None:
-    if not REPLAYED & set(z.namelist()):
-        return None
-    network, _ = _unpack(z)
-    names = [name for name in STATE if f"{REPLAY}/{name}.npy" in z.namelist()]
-    state = {name: _vector(z, f"{REPLAY}/{name}") for name in names}
-    return from_state(state, network.n_inputs, network.n_outputs)
-
-
-def _unpack(z: zipfile.ZipFile) -> tuple[Network, Weights]:
-    there = set(z.namelist())
-    if "network.npy" not in there:
+def _unpack(z: zipfile.ZipFile) -> SavedNetwork:
+    members = {name.removesuffix(".npy") for name in z.namelist()}
+    if "network" not in members:
         raise ValueError("it has no network")
     network = Network.from_dict(json.loads(str(_member(z, "network", None, "U"))))
     shapes = {f"weights/{s.name}": network.shape(s) for s in network.plastic}
-    members = {f"{name}.npy" for name in ("network", *shapes)}
-    if there - {f"{name}.npy" for name in (ABOUT, COUNTER, ORIGIN)} - REPLAYED != members:
-        raise ValueError(f"it has {', '.join(sorted(there))}, its network needs {', '.join(sorted(members))}")
+    needed = {"network", *shapes}
+    if members - {ABOUT, COUNTER, ORIGIN} - REPLAYED != needed:
+        there = ", ".join(sorted(members))
+        raise ValueError(f"it has {there}, its network needs {', '.join(sorted(needed))}")
     weights = {name.removeprefix("weights/"): _member(z, name, shape, "iu") for name, shape in shapes.items()}
-    return network, network.check_weights(weights)
+    about = json.loads(str(_member(z, ABOUT, None, "U"))) if ABOUT in members else None
+    if about is not None and not isinstance(about, dict):
+        raise ValueError(f"{ABOUT} must have keys and values")
+    state = {name: _vector(z, f"{REPLAY}/{name}") for name in STATE if f"{REPLAY}/{name}" in members}
+    return SavedNetwork(
+        network,
+        network.check_weights(weights),
+        about,
+        int(_member(z, COUNTER, (), "u")) if COUNTER in members else 0,
+        str(_member(z, ORIGIN, None, "U")) if ORIGIN in members else None,
+        from_state(state, network.n_inputs, network.n_outputs) if state else None,
+    )
 
 
 def _one_line(e: Exception) -> str:

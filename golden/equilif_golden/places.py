@@ -7,7 +7,8 @@ Imports no NumPy, so that ``equilif --help`` starts fast.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import difflib
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -48,6 +49,12 @@ def label(place: Place) -> str:
         case _:
             owner, keys = "", [*place]
     return ": ".join(filter(None, (owner, ".".join(map(str, keys)))))
+
+
+def nearest(name: str, known: Sequence[str]) -> str:
+    """Suggestion for an unknown name."""
+    close = difflib.get_close_matches(name, known, 1)
+    return f"did you mean {close[0]!r}?" if close else f"there are {', '.join(known)}"
 
 
 @contextmanager

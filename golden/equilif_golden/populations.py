@@ -16,13 +16,30 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 
 from equilif_golden.blocks.geometry import Shape
-from equilif_golden.fixed import Raw, check_bool, check_int, set_fields, short_repr
+from equilif_golden.fixed import Raw, check_fields, check_int, option, set_fields, short_repr
 from equilif_golden.places import Place, PlacedError
 
 MAX_NEURONS = 1 << 20
 MAX_GAIN = 2
 MAX_PATTERNS = 1024
 MAX_ROWS = 1 << 20
+
+
+def _shape() -> Any:
+    return option(
+        None,
+        "height, width and number of maps, in place of a size; an input has those of an image, or height, 1 "
+        "and the values of a row, whose positions are rows",
+        absent="no maps",
+    )
+
+
+def _gain() -> Any:
+    return option(0, "answers are multiplied by 2^(gain - 1)", ge=0, le=MAX_GAIN)
+
+
+def _sharpness() -> Any:
+    return option(3, "inverse temperature in octaves; k = 2^(sharpness - 1) ln 2", ge=-32, le=32)
 
 
 @dataclass(frozen=True)
@@ -55,8 +72,9 @@ class Population:
             known = ", ".join(KINDS)
             raise PlacedError.of(_place(name), f"kind must be one of {known}, not {short_repr(kind)}", "kind")
         made = KINDS[kind]
-        for option in set(options) - {f.name for f in fields(made)}:
-            raise PlacedError.of(_place(name), f"{kind} neurons have no {option}", option)
+        for key in options:
+            if key not in {f.name for f in fields(made)}:
+                raise PlacedError.of(_place(name), f"{kind} neurons have no {key}", key)
         return object.__new__(made)  # type: ignore[return-value]
 
     def __post_init__(self) -> None:
@@ -69,6 +87,8 @@ class Population:
         if self.kind != type(self).kind:
             raise self._invalid(f"kind must be {type(self).kind}, not {short_repr(self.kind)}", "kind")
         set_fields(self, size=check_int(self.size, self.place("size"), 1, MAX_NEURONS))
+        check_fields(self, self.place())
+        self._check_shape()
 
     def place(self, *keys: str) -> Place:
         """Place of the population in its network, or of one of its values."""
@@ -161,20 +181,16 @@ class Input(Population):
     """
 
     kind: Literal["input"] = "input"
-    shape: Shape | None = None  # type: ignore[misc]
-    patch: int = 1
-    channels_first: bool = False
+    shape: Shape | None = _shape()  # type: ignore[misc]
+    patch: int = option(1, "with a shape, rows and columns of an image at one position", ge=1, le=MAX_NEURONS)
+    channels_first: bool = option(
+        False, "with a shape, a sample has its values map by map, as event recordings do"
+    )
 
     clamped: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._check_shape()
-        set_fields(
-            self,
-            patch=check_int(self.patch, self.place("patch"), 1, MAX_NEURONS),
-            channels_first=check_bool(self.channels_first, self.place("channels_first")),
-        )
         if self.channels_first and (self.shape is None or self.patch > 1):
             raise self._invalid(
                 "channels_first needs a shape (height, width, maps) and no patch: give the first, and leave "
@@ -232,11 +248,7 @@ class Lif(Population):
     """Leaky integrate-and-fire neurons (equilif_golden.blocks.lif)."""
 
     kind: Literal["lif"] = "lif"
-    shape: Shape | None = None  # type: ignore[misc]
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._check_shape()
+    shape: Shape | None = _shape()  # type: ignore[misc]
 
 
 @dataclass(frozen=True)
@@ -248,13 +260,11 @@ class Relay(Population):
     """
 
     kind: Literal["relay"] = "relay"
-    heads: int = 1
-    gain: int = 0
+    heads: int = option(1, "number of queries", ge=1, le=MAX_NEURONS)
+    gain: int = _gain()
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        set_fields(self, heads=check_int(self.heads, self.place("heads"), 1, MAX_NEURONS))
-        set_fields(self, gain=check_int(self.gain, self.place("gain"), 0, MAX_GAIN, "octaves"))
         if self.size % self.heads:
             raise self._invalid(f"{self.size} relay neurons cannot have {self.heads} heads", "heads")
 
@@ -270,22 +280,19 @@ class Attention(Population):
     """
 
     kind: Literal["attention"] = "attention"
-    sharpness: int = 3
-    dynamic_patterns: bool = False
-    table_rows: int | None = None
+    sharpness: int = _sharpness()
+    dynamic_patterns: bool = option(False, "the patterns are the tokens of each sample")
+    table_rows: int | None = option(
+        None, "rows of a trainable embedding table of the tokens", absent="no table", ge=1, le=MAX_ROWS
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        set_fields(self, sharpness=check_int(self.sharpness, self.place("sharpness"), -32, 32, "octaves"))
-        set_fields(self, dynamic_patterns=check_bool(self.dynamic_patterns, self.place("dynamic_patterns")))
         if self.size > MAX_PATTERNS:
             raise self._invalid(
                 f"an attention population has at most {MAX_PATTERNS} neurons, not {self.size}", "size"
             )
-        if self.table_rows is None:
-            return
-        set_fields(self, table_rows=check_int(self.table_rows, self.place("table_rows"), 1, MAX_ROWS))
-        if not self.dynamic_patterns:
+        if self.table_rows is not None and not self.dynamic_patterns:
             raise self._invalid(
                 "table_rows needs dynamic_patterns: set it, or leave table_rows out", "table_rows"
             )
@@ -313,26 +320,20 @@ class SelfAttention(Population):
     """
 
     kind: Literal["self_attention"] = "self_attention"
-    shape: Shape | None = None  # type: ignore[misc]
-    heads: int = 1
-    causal: bool = False
-    sharpness: int = 3
-    gain: int = 0
-    energy: bool = False
+    shape: Shape | None = _shape()  # type: ignore[misc]
+    heads: int = option(1, "number of heads", ge=1, le=MAX_NEURONS)
+    causal: bool = option(False, "a position attends to itself and to earlier ones only")
+    sharpness: int = _sharpness()
+    gain: int = _gain()
+    energy: bool = option(
+        False,
+        "keys are also the values, so that the network has an energy and learns; maps are queries and keys",
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.shape is None:
             raise self._invalid("self-attention needs a shape (height, width, maps)", "shape")
-        self._check_shape()
-        set_fields(
-            self,
-            heads=check_int(self.heads, self.place("heads"), 1, MAX_NEURONS),
-            causal=check_bool(self.causal, self.place("causal")),
-            sharpness=check_int(self.sharpness, self.place("sharpness"), -32, 32, "octaves"),
-            gain=check_int(self.gain, self.place("gain"), 0, MAX_GAIN, "octaves"),
-            energy=check_bool(self.energy, self.place("energy")),
-        )
         if self.maps % (self.heads * self.answer_parts):
             of = "queries and keys of " if self.energy else ""
             raise self._invalid(f"{self.maps} maps cannot have {of}{self.heads} heads", "heads")

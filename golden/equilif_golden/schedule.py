@@ -18,8 +18,8 @@ Imports no NumPy, so that ``equilif --help`` starts fast.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple
 
 from equilif_golden.lazy import lazy
@@ -39,26 +39,12 @@ STEPS = {"ge": 1, "le": STEPS_MAX, "values": f"window..{STEPS_MAX}"}
 NUDGES = ("nudged", "beta")
 
 
-class Option(NamedTuple):
-    """A field of :class:`Schedule` at the command line.
+def _field(default: Any, text: str, **limits: Any) -> Any:
+    """A field with its help text and limits, as those of equilif_golden.fixed.option.
 
-    help      help text
-    settles   whether it is a setting of the free phase, which may differ between training and inference
-    limits    smallest and largest value
-    absent    text for the default, if it is the same for all networks
-    needs     a field without which it has no effect, and the effect
+    ``settles``: a setting of the free phase, which may differ between training and inference.
     """
-
-    help: str
-    settles: bool = False
-    limits: tuple[int, int] | None = None
-    absent: str = ""
-    needs: tuple[str, str] | None = None
-
-
-def _field(default: Any, option: Option, **limits: Any) -> Any:
-    """A field that is an option; ``limits``: gt, ge, le, and a text ``values`` if these are not enough."""
-    return field(default=default, metadata={"option": option, **limits})
+    return field(default=default, metadata={"help": text, **limits})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,112 +61,71 @@ class Schedule:
                   1/(256 error_gain**k), and learning rates are divided accordingly; no effect with phases
     """
 
-    free: int = _field(12, Option("Maximum number of time steps of the free phase.", settles=True), **STEPS)
-    nudged: int = _field(4, Option("Time steps of each nudged phase."), **STEPS)
+    free: int = _field(12, "maximum number of time steps of the free phase", settles=True, **STEPS)
+    nudged: int = _field(4, "time steps of each nudged phase", **STEPS)
     window: int = _field(
         4,
-        Option("Time steps over which rates are measured.", settles=True),
+        "time steps over which rates are measured",
+        settles=True,
         ge=1,
         le=STEPS_MAX,
         values="1, 2, 4 .. 256",
     )
-    beta: float = _field(0.5, Option("Strength of the nudge."), gt=0, le=2)
-    threshold: float = field(
-        default=1.0,
-        metadata={
-            "help": "a neuron fires when its membrane reaches it",
-            "gt": 0,
-            "le": 2,
-            "values": "powers of two, up to 2",
-        },
+    beta: float = _field(0.5, "strength of the nudge", gt=0, le=2)
+    threshold: float = _field(
+        1.0, "a neuron fires when its membrane reaches it", gt=0, le=2, values="powers of two, up to 2"
     )
     #: membrane loses v >> leak each step; 0: no leak
     leak: int = _field(
-        0, Option("Leak of the membrane, v / 2**leak per step; 0: none."), ge=0, le=5, values="0, 2, 3, 4, 5"
+        0, "leak of the membrane, v / 2**leak per step; 0: none", ge=0, le=5, values="0, 2, 3, 4, 5"
     )
     early_exit: int | None = _field(
         None,
-        Option(
-            "End the free phase when no watched rate changes by more than this (in 1/256) between windows.",
-            settles=True,
-            limits=(0, 255),
-            absent="never",
-        ),
+        "end the free phase when no watched rate changes by more than this (in 1/256) between windows",
+        settles=True,
+        absent="never",
+        ge=0,
+        le=255,
     )
     watch: Literal["all", "output"] = _field(
-        "all",
-        Option(
-            "Populations whose rates must settle for an early exit.",
-            settles=True,
-            absent="all",
-            needs=("early_exit", "says which rates end a phase early"),
-        ),
+        "all", "populations whose rates must settle for an early exit", settles=True, absent="all"
     )
-    min_windows: int = field(
-        default=2, metadata={"help": "with early_exit: minimum number of windows", "ge": 1, "le": STEPS_MAX}
-    )
+    min_windows: int = _field(2, "with early_exit: minimum number of windows", ge=1, le=STEPS_MAX)
     contrast: Literal["phases", "errors"] = _field(
-        "phases", Option("What weights learn from: rates of two nudged phases, or errors (deep networks).")
+        "phases", "what weights learn from: rates of two nudged phases, or errors (deep networks)"
     )
-    error_gain: int = field(
-        default=1,
-        metadata={
-            "help": "with errors: their factor from a population to the one before it",
-            "ge": 1,
-            "le": 8,
-            "values": "1, 2, 4, 8",
-        },
+    error_gain: int = _field(
+        1,
+        "with errors: their factor from a population to the one before it",
+        ge=1,
+        le=8,
+        values="1, 2, 4, 8",
     )
 
     def __post_init__(self) -> None:
-        fixed_point.set_fields(self, window=fixed_point.check_int(self.window, "window", 1, STEPS_MAX))
+        fixed_point.check_fields(self)
+        fixed_point.check_choice(self.contrast, "contrast", ("phases", "errors"))
+        fixed_point.check_choice(self.watch, "watch", ("all", "output"))
         if self.window & (self.window - 1):
             raise PlacedError(f"window must be a power of two, not {self.window}", ("window",))
-        fixed_point.check_choice(self.contrast, "contrast", ("phases", "errors"))
-        fixed_point.set_fields(self, error_gain=fixed_point.check_int(self.error_gain, "error_gain", 1, 8))
         if self.error_gain & (self.error_gain - 1):
             raise PlacedError(f"error_gain must be 1, 2, 4 or 8, not {self.error_gain}", ("error_gain",))
-        at_least = "steps, at least one window"
-        free = fixed_point.check_int(self.free, "free", self.window, STEPS_MAX, at_least)
-        nudged = (
-            fixed_point.check_int(self.nudged, "nudged", 1, STEPS_MAX)
-            if self.errors
-            else fixed_point.check_int(self.nudged, "nudged", self.window, STEPS_MAX, at_least)
-        )
-        fixed_point.set_fields(self, free=free, nudged=nudged)
-        fixed_point.set_fields(
-            self, leak=fixed_point.check_int(self.leak, "leak", lif.LEAKS[0], lif.LEAKS[-1])
-        )
+        for name in ("free",) if self.errors else ("free", "nudged"):
+            steps = getattr(self, name)
+            fixed_point.check_int(steps, name, self.window, STEPS_MAX, "steps, at least one window")
         if self.leak not in lif.LEAKS:
             raise PlacedError(f"leak must be one of {lif.LEAKS}, not {self.leak}", ("leak",))
-        fixed_point.set_fields(self, beta=fixed_point.check_float(self.beta, "beta", 0, 2))
-        if not self.beta:
-            raise PlacedError("beta must be above 0, up to 2: a nudge of 0 gives no gradient", ("beta",))
-        fixed_point.set_fields(
-            self, threshold=fixed_point.check_float(self.threshold, "threshold", 0, 1 << 16)
-        )
-        fixed_point.check_choice(self.watch, "watch", ("all", "output"))
-        fixed_point.set_fields(
-            self, min_windows=fixed_point.check_int(self.min_windows, "min_windows", 1, STEPS_MAX)
-        )
         if self.early_exit is not None:
-            self._check_early(self.early_exit)
+            self._check_early_exit()
 
-    def _check_early(self, early_exit: int) -> None:
-        fixed_point.set_fields(
-            self, early_exit=fixed_point.check_int(early_exit, "early_exit", 0, 255, "a tolerance")
-        )
+    def _check_early_exit(self) -> None:
+        problem = ""
         if self.free % self.window:
-            raise PlacedError(
-                f"early_exit needs whole windows: free {self.free} must be a multiple of {self.window}",
-                ("early_exit",),
-            )
-        if self.free < 2 * self.window:
-            raise PlacedError(
-                f"early_exit needs at least two windows: free must be at least "
-                f"{2 * self.window}, not {self.free}",
-                ("early_exit",),
-            )
+            problem = f"whole windows: free {self.free} must be a multiple of {self.window}"
+        elif self.free < 2 * self.window:
+            problem = f"at least two windows: free must be at least {2 * self.window}, not {self.free}"
+        if problem:
+            raise PlacedError(f"early_exit needs {problem}", ("early_exit",))
         windows = self.free // self.window
         fixed_point.check_int(self.min_windows, "min_windows", 2, windows, f"of the {self.free} free steps")
 
@@ -220,17 +165,10 @@ class Schedule:
         rates = "all rates" if self.watch == "all" else "the output rates"
         return f"free phase until {rates} move by no more than {self.early_exit}/256"
 
-    @property
-    def options(self) -> dict[str, Any]:
-        """Command-line options of this schedule; None for options without effect."""
-        silent = (name for name, o in OPTIONS.items() if o.needs and getattr(self, o.needs[0]) is None)
-        return {name: getattr(self, name) for name in OPTIONS} | dict.fromkeys(silent)
-
     def idle(self, name: str) -> str:
         """Reason why a field has no effect on this schedule, and a remedy; empty if it has one."""
-        option = OPTIONS.get(name)
-        if option and option.needs and getattr(self, option.needs[0]) is None:
-            return f"{name} {option.needs[1]}: give {option.needs[0]} too, or leave it out"
+        if self.fixed and name == "watch":
+            return f"{name} says which rates end a phase early: give early_exit too, or leave it out"
         if self.errors and name in NUDGES:
             return (
                 f'{name} has no effect with contrast "errors", which has no nudged phases: leave it '
@@ -304,11 +242,6 @@ class Schedule:
             error_shift=error_shift if self.errors else -1,
             hidden_error_shift=hidden_shift if self.errors else -1,
         )
-
-
-OPTIONS: Mapping[str, Option] = {
-    f.name: f.metadata["option"] for f in fields(Schedule) if "option" in f.metadata
-}
 
 
 class RawSchedule(NamedTuple):

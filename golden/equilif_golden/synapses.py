@@ -7,12 +7,11 @@ the geometry: neurons, shape, fan-in, update, tables of the compiled kernel, gro
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, fields
 from typing import Any, NamedTuple
 
 from equilif_golden.blocks.geometry import CONSTANT, Geometry, Shape, positions
-from equilif_golden.fixed import check_bool, check_float, check_int, set_fields, short_repr
+from equilif_golden.fixed import check_fields, check_int, option, short_repr
 from equilif_golden.places import Place, PlacedError
 from equilif_golden.populations import MAX_NEURONS, Attention, Constant, Population, SelfAttention
 
@@ -33,11 +32,6 @@ FIRST_FIELDS = ("pre", "post", "learning_rate_scale", "feedback")
 FEEDBACK_SCALES = (1.0, 0.5, 0.25, 0.125)
 
 
-def _option(default: Any, text: str, **limits: Any) -> Any:
-    """A field that is an option: help text and ``limits``, also of the key in a network file."""
-    return field(default=default, metadata={"help": text, **limits})
-
-
 @dataclass(frozen=True)
 class Synapse:
     """Symmetric synapse between two populations.
@@ -55,18 +49,18 @@ class Synapse:
 
     pre: str
     post: str
-    learning_rate_scale: float = _option(1.0, "factor of the network's learning rate", ge=0, le=1e6)
-    feedback: bool = _option(
+    learning_rate_scale: float = option(1.0, "factor of the network's learning rate", ge=0, le=1e6)
+    feedback: bool = option(
         True, "false (from a spiking population or a relay): one way; such a network learns from errors only"
     )
-    kernel: int | None = _option(
+    kernel: int | None = option(
         None, "between maps: side of the kernel of a convolution", absent="all to all", ge=1, le=MAX_NEURONS
     )
-    stride: int = _option(1, "between maps: positions between neighbouring kernels", ge=1, le=MAX_NEURONS)
-    per_position: bool = _option(
+    stride: int = option(1, "between maps: positions between neighbouring kernels", ge=1, le=MAX_NEURONS)
+    per_position: bool = option(
         False, "from a constant to maps: one bias per position, for example a position code"
     )
-    feedback_scale: float = _option(
+    feedback_scale: float = option(
         1.0,
         "between spiking populations: factor of the spikes that come back, 1, 0.5, 0.25 or 0.125",
         ge=FEEDBACK_SCALES[-1],
@@ -77,24 +71,13 @@ class Synapse:
         for end in (self.pre, self.post):
             if not isinstance(end, str):
                 raise ValueError(f"the ends of a synapse are names of populations, not {short_repr(end)}")
-        for name, option in OPTIONS.items():
-            value = getattr(self, name)
-            if value is not None or option.default is not None:
-                set_fields(self, **{name: self._checked(option.default, value, name, option.metadata)})
+        check_fields(self, self.place())
         if self.feedback_scale not in FEEDBACK_SCALES:
             raise self._invalid(
                 f"feedback_scale must be 1, 0.5, 0.25 or 0.125, not {self.feedback_scale:g}", "feedback_scale"
             )
         if self.kernel is None and self.stride != 1:
             raise self._invalid("a stride is that of a kernel: give one, or leave it out", "stride")
-
-    def _checked(self, default: object, value: Any, name: str, limits: Mapping[str, Any]) -> Any:
-        """Value of an option, of the type of its default; None stands for an integer."""
-        place = self.place(name)
-        if isinstance(default, bool):
-            return check_bool(value, place)
-        check = check_float if isinstance(default, float) else check_int
-        return check(value, place, limits["ge"], limits["le"])
 
     def place(self, *keys: str) -> Place:
         """Place of the synapse in its network, or of one of its values."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Annotated
 
 import pytest
@@ -13,7 +13,7 @@ from equilif import cli
 from equilif.commands.options import CHANGES, DEFAULTS, Given, OptionGroup, expanded, fields_of
 from equilif_golden.engine import features
 from equilif_golden.places import PlacedError
-from equilif_golden.schedule import OPTIONS, Schedule
+from equilif_golden.schedule import Schedule
 
 
 def options(command: str) -> dict[str, set[str]]:
@@ -29,8 +29,8 @@ def test_number_of_training_options(command):
 
 @pytest.mark.parametrize("command", ["evaluate", "verify"])
 def test_free_phase_options_of_trained_network(command):
-    found = options(command).keys() & OPTIONS.keys()
-    assert found == {name for name, option in OPTIONS.items() if option.settles}
+    phases = {f.name: "settles" in f.metadata for f in fields(Schedule)}
+    assert options(command).keys() & phases == {name for name, settles in phases.items() if settles}
 
 
 @pytest.mark.parametrize("command", ["build", "simulate"])
@@ -48,20 +48,10 @@ def test_export_flags():
 
 
 def test_option_needs_another():
-    for name, option in OPTIONS.items():
-        if option.needs:
-            value = {name: getattr(Schedule(), name)}
-            with pytest.raises(PlacedError, match=option.needs[0]) as e:
-                Schedule().check_options(value)
-            assert e.value.place == (name,)
+    with pytest.raises(PlacedError, match="early_exit") as e:
+        Schedule().check_options({"watch": "all"})
+    assert e.value.place == ("watch",)
     Schedule().check_options({"free": 16})
-
-
-def test_schedule_options():
-    schedule = Schedule(free=40, window=4, leak=3)
-    found = schedule.options
-    assert (found["free"], found["leak"], found["early_exit"], found["watch"]) == (40, 3, None, None)
-    assert Schedule(**{k: v for k, v in found.items() if v is not None}) == schedule
 
 
 def test_option_groups():

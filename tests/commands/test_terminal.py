@@ -22,7 +22,7 @@ from equilif.commands import reason
 from equilif.data.sets import images
 from equilif.show import console
 from equilif.show import hardware as show_hardware
-from equilif.training.storage.records import save_network
+from equilif.training.storage.records import about_data
 from equilif_golden import network
 from tests.programs import program, python
 
@@ -45,7 +45,7 @@ def saved(tmp_path_factory):
     """An untrained network for the digits."""
     path = tmp_path_factory.mktemp("saved") / "network.npz"
     net = network.Network.chain(64, 16, 10)
-    save_network(path, net, net.initial_weights(), images.digits())
+    network.save(path, net, net.initial_weights(), about_data(images.digits()))
     return path
 
 

@@ -542,7 +542,7 @@ def test_save_keeps_stored_samples(loaded, tmp_path):
     stored.store(np.ones((3, NETWORK.n_inputs), np.uint8), np.zeros(3, np.int64))
     networks.save(tmp_path / "n.npz", NETWORK, NETWORK.initial_weights(), replay=stored)
     assert command("save", tmp_path / "x.npz", "--like", tmp_path / "n.npz")[0] == 0
-    kept = networks.replay(tmp_path / "x.npz")
+    kept = networks.read(tmp_path / "x.npz").replay
     assert kept is not None and np.array_equal(kept.x, stored.x) and kept.per_sample == 2
 
 
@@ -552,8 +552,8 @@ def test_save_says_who_gave_the_identity(loaded, tmp_path):
     code, output = command("save", out, "--like", tmp_path / "n.npz", "--json", tmp_path / "j")
     assert code == 0 and "n.npz" in output
     assert json.loads((tmp_path / "j").read_text())["identity"] == "given"
-    origin = str(networks.origin(out))
-    assert "n.npz" in origin and networks.origin(tmp_path / "n.npz") is None
+    origin = str(networks.read(out).origin)
+    assert "n.npz" in origin and networks.read(tmp_path / "n.npz").origin is None
     x, y = np.zeros((3, NETWORK.n_inputs), np.uint8), np.arange(3)
     assert origin in saved.read(out).check(DataSet("own", x, y, x, y))[-1]
 

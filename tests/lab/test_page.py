@@ -98,7 +98,7 @@ def test_network_files_of_both_sides(name, described, tmp_path):
     one, other = saved.read(model_path(name)), saved.read(path)
     assert digest(one.weights) == digest(other.weights)
     assert one.network == other.network and one.identity == other.identity
-    assert networks.counter(path) == 7 and other.origin == "by hand"
+    assert networks.read(path).counter == 7 and other.origin == "by hand"
 
 
 def damaged(kind: str, folder: Path) -> Path:

@@ -32,7 +32,7 @@ from equilif.data.sets import images
 from equilif.data.sets.dataset import DataSet
 from equilif.report import metrics
 from equilif.training.storage import saved
-from equilif.training.storage.records import read_identity, save_network
+from equilif.training.storage.records import about_data, read_identity
 from equilif_golden import network as networks
 from equilif_golden.kernel import Kernel
 from equilif_golden.network import Network, TokenRows
@@ -376,19 +376,19 @@ def test_classes_are_matched_by_name(tmp_path, monkeypatch, capsys):
     net = Network.chain(64, 16, 10)
     kernel = Kernel(net, net.initial_weights(), learning_rate=0.05)
     kernel.train(d.x_train, d.y_train)
-    save_network(Path("n.npz"), net, kernel.weights, d)
+    networks.save("n.npz", net, kernel.weights, about_data(d))
     path = digit_folders("0123456789")
     code, _, found = outcome(f"evaluate n.npz {path}", capsys)
     right = kernel.predict(d.x_test[:200]) == d.y_test[:200]
     assert code == 0 and found["accuracy"] == pytest.approx(float(right.mean()))
-    save_network(Path("own.npz"), net, kernel.weights, own.load(path))
+    networks.save("own.npz", net, kernel.weights, about_data(own.load(path)))
     assert outcome("evaluate own.npz digits", capsys)[2]["accuracy"] == pytest.approx(
         kernel.accuracy(d.x_test, d.y_test)
     )
     shutil.rmtree(path)
     digit_folders("zero one two three four five six seven eight nine".split())
     assert "eight" in outcome(f"evaluate n.npz {path}", capsys)[1]
-    save_network(Path("own.npz"), net, kernel.weights, own.load(path))
+    networks.save("own.npz", net, kernel.weights, about_data(own.load(path)))
     assert "zero" in outcome("evaluate own.npz digits", capsys)[1]
 
 

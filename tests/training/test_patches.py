@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import re
 
-import numpy as np
 import pytest
 
 from equilif.data.sets import images
-from equilif.data.sets.characters import OTHER, Alphabet, Text
-from equilif.training.options import changes, key_list
+from equilif.training.options import changes
 from equilif.training.settings import convolved
 from equilif.training.settings.patches import FEEDBACK, patched, split, value
-from equilif.training.settings.presets import PRESETS, RATES, transformer
+from equilif.training.settings.presets import PRESETS, RATES
 from equilif.training.settings.tables import keys as table_keys
 from equilif.training.storage.history import HISTORY, read_history
-from equilif_golden.places import PlacedError
 from tests.cli import error_of, json_of, run
 
 DIGITS = PRESETS["digits"]
@@ -112,32 +109,6 @@ def test_key_and_option_are_the_same(option, key):
     with pytest.raises(ValueError, match=f"--{next(iter(option))}.*{key.partition('=')[0]}"):
         changes([key], label=None, **option)
     changes([key], label=None)
-
-
-RANGES = [k for k in key_list() if re.fullmatch(r"-?[\d.e-]+\.\.[\d.e]+", k.values) and "NAME" not in k.key]
-
-
-@pytest.mark.parametrize("key", RANGES, ids=lambda k: f"{k.command}-{k.key}")
-def test_value_out_of_range(key):
-    """Ranges of ``equilif init --keys``: a value above the range is rejected, with its key."""
-    top = key.values.rpartition("..")[2]
-    above = str(float(top) * 2 + 1) if not top.isdecimal() else str(int(top) * 2 + 1)
-    name = key.key.rpartition(".")[2]
-    if key.command == "train-rates":
-        base = RATES["vowels" if name in ("tokens", "table_learning_rate", "token_dropout") else "digits"]
-    elif key.command == "train-text":
-        base = transformer(Text(Alphabet("ab" + OTHER), np.zeros(99, np.uint8), np.zeros(99, np.uint8)))
-    elif key.key == "run.every":
-        assert key.key in error_of("train", "--set", f"run.every={above}")
-        return
-    else:
-        base = PRESETS["vowels" if name in ("token_dropout", "token_crop", "input_mask") else "digits"]
-    if name == "seeds":
-        above = f"[{above}]"
-    given = {"phases.free": "24", key.key: above} if name == "early_exit" else {key.key: above}
-    with pytest.raises(PlacedError, match={"tokens": "memory"}.get(name, name)) as e:
-        patched(base, given)
-    assert e.value.place[-1] == {"tokens": "size"}.get(name, name)
 
 
 def test_set_option_of_train(tmp_path):

@@ -74,7 +74,8 @@ class DriverNetwork:
 
         ValueError where neither tells it, or for a network that cannot learn.
         """
-        network, weights = networks.load(path)
+        found = networks.read(path)
+        network, weights = found.network, found.weights
         if learning_rate is None and network.trainable:
             history = saved_history(path.parent)
             # a run in real numbers has a rate of another optimiser
@@ -91,8 +92,8 @@ class DriverNetwork:
             weights,
             config,
             learning_rate=learning_rate or 0.0,
-            counter=networks.counter(path),
-            about=networks.about(path),
+            counter=found.counter,
+            about=found.about,
         )
 
     @classmethod

@@ -20,7 +20,7 @@ from equilif.training.backends.rates import FloatingPoint
 from equilif.training.settings.description import Description
 from equilif.training.settings.tables import check_seed
 from equilif.training.storage.history import EpochRecord, Mark, Progress, digest
-from equilif.training.storage.records import read_identity
+from equilif.training.storage.records import identity_of
 from equilif_golden import network as networks
 from equilif_golden.extras import needs
 from equilif_golden.fixed import check_float, check_int
@@ -214,8 +214,9 @@ class Writer:
     @classmethod
     def load(cls, path: Path) -> Self:
         """Network of a run; ValueError for a file that holds another one."""
-        network, weights = networks.load(path)
-        identity = read_identity(path)
+        found = networks.read(path)
+        network, weights = found.network, found.weights
+        identity = identity_of(path, found.about)
         if not isinstance(identity, TextFiles):
             raise ValueError(f"{path} predicts no characters: train a network with `equilif train-text`")
         n = len(identity.characters)

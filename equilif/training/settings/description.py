@@ -29,14 +29,14 @@ from equilif.training.settings.tables import (
     Tables,
     TableSchema,
     TextTable,
-    nearest,
+    population_of,
     synapse_of,
 )
 from equilif_golden.blocks.relay import FRACTION
 from equilif_golden.extras import needs
 from equilif_golden.fixed import DEFAULT, Numerics, check_int, set_fields
 from equilif_golden.learning import learning_steps, smallest_rate
-from equilif_golden.network import Network, Synapse, Weights
+from equilif_golden.network import Network, Population, Synapse, Weights
 from equilif_golden.places import PlacedError, placed
 from equilif_golden.schedule import Schedule
 
@@ -138,6 +138,14 @@ class Description(TableSchema):
         found._check()
         return found
 
+    def for_data(self, data: str) -> Self:
+        """The same for data of this name; PlacedError where a data set with a name does not fit."""
+        found = self.model_copy()
+        found._data = data
+        with placed():
+            found._check_data()
+        return found
+
     @classmethod
     def of_network(cls, network: Network, data: str = "", *, sized: bool = False, **others: Any) -> Self:
         """A description from a network, and other tables; without ``sized`` the data determine open sizes."""
@@ -227,22 +235,23 @@ class Description(TableSchema):
         content["loading"] = given.pop("loading", content["loading"])
         if given:
             raise ValueError(f"a description has no {', '.join(given)}")
-        if hidden is not None and hidden != self.hidden:
-            content |= self._with_hidden(tuple(hidden))
-        return type(self).of(content, self.data)
-
-    def _with_hidden(self, hidden: tuple[int, ...]) -> Tables:
-        """A chain, after an attention layer or not, with other hidden populations; else ValueError."""
-        same = None if self.text else type(self).of(self.content() | self.usual(self.hidden), self.data)
-        if not same or (same.population, same.synapses) != (self.population, self.synapses):
-            raise ValueError("hidden needs a chain: change the sizes of this network in its network file")
-        return self.usual(hidden)
+        if hidden is not None and tuple(hidden) != self.hidden:
+            usual = self._usual_network(self.hidden)
+            populations = tables.shape(usual)["population"]
+            if self.text or (populations, usual.synapses) != (content["population"], self.synapses):
+                raise ValueError("hidden needs a chain: change the sizes of this network in its network file")
+            content |= self.usual(hidden)
+        return self if content == self.content() else type(self).of(content, self.data)
 
     def usual(self, hidden: Sequence[int], *, feedback: bool | None = None) -> Tables:
-        """The usual network of these hidden populations, with the learning rates of this one.
+        """A chain of these hidden populations, after an attention layer or not, with the learning rates of
+        this network.
 
         ``feedback``: whether layers receive from the next one; None: as in this network.
         """
+        return tables.shape(self._usual_network(hidden, feedback))
+
+    def _usual_network(self, hidden: Sequence[int], feedback: bool | None = None) -> Network:
         feedback = self.feedback if feedback is None else feedback
         if not self.loaded:
             into = {s.post: s.learning_rate_scale for s in self.synapses}
@@ -250,46 +259,39 @@ class Description(TableSchema):
             # rates of layers belong to these layers
             same = len(hidden) == len(names) - 1
             rates = tuple(into.get(name, 1.0) for name in names) if same else None
-            return tables.chain(*hidden, learning_rate_scales=rates, feedback=feedback)
+            return Network.chain(1, *hidden, 2, learning_rate_scales=rates, feedback=feedback)
         memory, query = (self.population[name] for name in self.loaded)
         rate = {s.pre: s.learning_rate_scale for s in self.synapses if s.post == self.loaded[1]}
-        return tables.memory(
-            memory.size or 1,
+        return Network.attention(
+            memory.size,
+            1,
             self.heads,
             *hidden,
-            gain=query.gain or 0,
-            sharpness=memory.sharpness or 0,
+            2,
+            gain=query.gain,
+            sharpness=memory.sharpness,
             query_learning_rate_scale=rate.get("bias", 1.0),
-            table_learning_rate_scale=rate[self.loaded[0]] if self.learns_table else None,
+            table_rows=1 if self.learns_table else None,
+            table_learning_rate_scale=rate[self.loaded[0]],
             feedback=feedback,
         )
 
     # -- checks ------------------------------------------------------------------------------------
     def _check(self) -> None:
         """PlacedError unless some data make a network of it that learns."""
-        populations = {}
-        for name, table in self.population.items():
-            populations[name] = table.checked(name)
-        set_fields(self, population=populations)
-        self._check_synapses()
+        filled = {name: tables.filled(name, table) for name, table in self.population.items()}
+        set_fields(self, population=filled)
+        for k, s in enumerate(self.synapse):
+            with self._places(k):
+                synapse_of(s.from_[0], s)
         with placed("phases"):
             _ = self.schedule
         with placed("numbers"):
             _ = self.numerics
         with placed():
             self._check_network()
+            self._check_data()
             self._check_method()
-
-    def _check_synapses(self) -> None:
-        names = list(self.population)
-        for k, s in enumerate(self.synapse):
-            for key, name in [("from", n) for n in s.from_] + [("to", s.to)]:
-                if name not in names:
-                    raise PlacedError(
-                        f"there is no population {name!r}: {nearest(name, names)}", ("synapse", k, key)
-                    )
-            with self._places(k):
-                synapse_of(s.from_[0], s)
 
     def _check_network(self) -> None:
         outputs = [name for name, g in self.population.items() if g.kind == "output"]
@@ -326,36 +328,40 @@ class Description(TableSchema):
                     f"loading.{name} must be a number or a text for the loader, not {value!r}",
                     ("loading", name),
                 )
-        if self.data in set(Name) and not self.text:
-            self.check_kind(self.data, tokens=self.data in sequences.NAMES)
-        if self.data in sequences.NAMES and not self.text:
+
+    def _check_data(self) -> None:
+        """PlacedError unless a data set with a name has the samples and options of this description."""
+        if self.text or self.data not in set(Name):
+            return
+        self.check_kind(self.data, tokens=self.data in sequences.NAMES)
+        if self.data in sequences.NAMES:
             with placed("loading"):
                 sequences.check_options(self.data, self.loading)
 
     def _check_method(self) -> None:
-        """PlacedError for what changes samples that these are not."""
+        """PlacedError for two methods, and for what changes samples that these are not."""
         first, *more = [name for name in tables.METHODS if getattr(self, name)] or [""]
         if more:
             raise PlacedError(f"[{more[0]}] is in place of [{first}]: leave one of them out", (more[0],))
         if self.text:
             self._check_text(self.text)
-        if self.learning is None and self.rates is None:
-            return
-        if self.loaded:
-            self.check_images(self.data, images=False)
-        if self.rates:
-            self._check_rates(self.rates)
-        elif not self.loaded and self.token_dropout:
-            raise PlacedError(
-                f"token_dropout drops tokens of an attention layer, {self.data} has none: leave it out",
-                ("learning", "token_dropout"),
-            )
-        elif not self.loaded or self.learns_table:
-            for name in ("token_crop", "input_mask"):
-                if getattr(self, name):
+        elif first:
+            self.check_samples(self.data, images=not self.loaded)
+        if self.rates and self.loaded:
+            self._check_rates(self.rates, self.loaded)
+
+    def check_samples(self, data: object, *, images: bool) -> None:
+        """PlacedError for keys without effect on the samples of these data; ``images``: whether they are."""
+        fixed = bool(self.loaded) and not self.learns_table
+        for needed, there, names in (
+            ("images", images, ("random_shift", "horizontal_flip")),
+            ("an attention layer over tokens", bool(self.loaded), ("token_dropout", "table_learning_rate")),
+            ("tokens that are not learned", fixed, ("token_crop", "input_mask")),
+        ):
+            for name in names:
+                if not there and getattr(self.method, name, None):
                     raise PlacedError(
-                        f"{name} changes tokens that are not learned, {self.data} has none: leave it out",
-                        ("learning", name),
+                        f"{name} needs {needed}, {data} has none: leave it out", (self.method_name, name)
                     )
 
     def _check_text(self, text: TextTable) -> None:
@@ -377,30 +383,15 @@ class Description(TableSchema):
                 ("population",),
             )
 
-    def check_images(self, data: object, *, images: bool) -> None:
-        """PlacedError for what changes images, where these are none."""
-        table = "rates" if self.rates else "learning"
-        for name, what in (("random_shift", "shifts images"), ("horizontal_flip", "flips images")):
-            if getattr(self, name) and not images:
-                raise PlacedError(f"{name} {what}, {data} holds none: leave it out", (table, name))
-
-    def _check_rates(self, rates: RatesTable) -> None:
+    def _check_rates(self, rates: RatesTable, loaded: tuple[str, str]) -> None:
         """The embedding table is part of the network where it learns."""
-        if not self.loaded:
-            for name in ("table_learning_rate", "token_dropout"):
-                if getattr(rates, name):
-                    raise PlacedError(
-                        f"{name} needs an attention layer over tokens, {self.data} has none: leave it out",
-                        ("rates", name),
-                    )
-            return
         if not self.feedback:
             k = next(k for k, s in enumerate(self.synapse) if not s.feedback)
             raise PlacedError(
                 f"feedback = false is not possible: the attention layer of {self.data} needs feedback",
                 ("synapse", k, "feedback"),
             )
-        memory, query = self.loaded
+        memory, _ = loaded
         if bool(rates.table_learning_rate) == self.learns_table:
             return
         table = self.population[memory].model_copy(
@@ -408,7 +399,7 @@ class Description(TableSchema):
         )
         synapses = [
             dataclasses.replace(s, learning_rate_scale=float(bool(rates.table_learning_rate)))
-            if (s.pre, s.post) == self.loaded
+            if (s.pre, s.post) == loaded
             else s
             for s in self.synapses
         ]
@@ -426,6 +417,7 @@ class Description(TableSchema):
             match e.place:
                 case ("synapse", str(pre), str(post), *keys):
                     found = [n for n, s in enumerate(self.synapse) if pre in s.from_ and s.to == post]
+                    keys = [{"pre": "from", "post": "to"}.get(str(key), key) for key in keys]
                     e.place = ("synapse", found[-1] if k is None else k, *keys)
             raise
 
@@ -437,7 +429,7 @@ class Description(TableSchema):
     @property
     def sequence(self) -> tuple[int, int]:
         """Positions and symbols of the input of a network that learns a text."""
-        height, width, symbols = next(g.shape for g in self.population.values() if g.kind == "input") or ()
+        height, width, symbols = next(g.shape for g in self.population.values() if g.kind == "input")
         return height * width, symbols
 
     @property
@@ -522,65 +514,63 @@ class Description(TableSchema):
                 )
             return self._network(Sizes(0, 0))
         sizes = data if isinstance(data, Sizes) else Sizes.of(data)
-        self._check_tokens(sizes)
-        self._check_sizes(sizes)
-        return self._network(sizes)
+        self.check_kind(sizes.data, tokens=sizes.width > 0)
+        network = self._network(sizes)
+        self._check_sizes(network, sizes)
+        return network
 
     def _network(self, sizes: Sizes) -> Network:
         left = sizes.inputs - sum(g.size or 0 for g in self.population.values() if g.kind == "input")
-        by_data = {"input": left, "output": sizes.outputs}
+        by_data = {"input": max(1, left), "output": sizes.outputs}
         made = []
         for name, g in self.population.items():
             size = (g.heads or 1) * sizes.width if g.kind == "relay" else by_data.get(g.kind, 1)
-            made.append(g.population(name, size, sizes.rows))
+            made.append(population_of(name, g, size, sizes.rows))
         numerics = None if self.numerics == DEFAULT else self.numerics
         with self._places():
             return Network.with_numerics(tuple(made), self.synapses, self.output, self.schedule, numerics)
 
-    def _check_sizes(self, sizes: Sizes) -> None:
-        """PlacedError unless data of these inputs and classes fit."""
-        output = self.population[self.output]
-        if output.size is not None and output.size < sizes.outputs:
-            raise PlacedError.of(
-                ("population", self.output),
-                f"size {output.size} is too small, {sizes.data} has {sizes.outputs} classes; omit the size "
-                "to take it from the data",
-                "size",
+    def _check_sizes(self, network: Network, sizes: Sizes) -> None:
+        """PlacedError unless data of these sizes fit the network."""
+
+        if bool(sizes.inputs) != bool(network.inputs):
+            remedy = "add" if sizes.inputs else "leave out"
+            raise ValueError(
+                f"{sizes.data} has {sizes.inputs} inputs, the network has {network.n_inputs}: {remedy} a "
+                'population of kind "input"'
             )
-        inputs = {name: g for name, g in self.population.items() if g.kind == "input"}
-        if not inputs:
-            if sizes.inputs:
-                raise ValueError(
-                    f"{sizes.data} has {sizes.inputs} inputs, the network has no population of kind "
-                    '"input": add one'
-                )
-            return
-        size = sum(g.size or 0 for g in inputs.values())
-        fits = size == sizes.inputs if all(g.size for g in inputs.values()) else size < sizes.inputs
-        for name, g in inputs.items():
-            first = bool(g.channels_first)
-            if g.image is not None and sizes.image is not None and first != sizes.channels_first:
-                wanted = "true" if sizes.channels_first else "false"
-                raise ValueError(
-                    f"population {name!r}: {sizes.data} has its values in another order: set "
-                    f"channels_first = {wanted}"
-                )
-            if g.image is not None and (not fits or tuple(g.image) not in sizes.images(g.image)):
-                raise PlacedError.of(
-                    ("population", name),
-                    f"shape {g.shape} with patch {g.patch} is of images of {tuple(g.image)}, {size} values; "
-                    f"{sizes.data} has {sizes.image or sizes.inputs}",
-                    "shape",
-                )
-        if not fits:
-            wrong = next((name for name, g in inputs.items() if g.size), next(iter(inputs)))
-            has = f"{sizes.inputs} inputs" if sizes.inputs else "tokens and no inputs"
-            raise PlacedError.of(
-                ("population", wrong),
-                f"the network's inputs have size {size or 'open'}, {sizes.data} has {has}; omit the size to "
-                "take it from the data",
-                "size",
-            )
+        fits = network.n_inputs == sizes.inputs
+        output = network[network.output]
+        #: whether a value fits, its population and key, the value, and what it must be
+        values: list[tuple[bool, Population, str, object, object]] = []
+        for p in network.inputs:
+            if p.image is not None:
+                order = sizes.image is None or p.channels_first == sizes.channels_first
+                there, needed = (str(first).lower() for first in (p.channels_first, sizes.channels_first))
+                values.append((order, p, "channels_first", there, needed))
+                image = tuple(p.image)
+                needed = f"that of samples of {sizes.image or f'{sizes.inputs} values'}"
+                values.append((fits and image in sizes.images(image), p, "shape", f"of {image}", needed))
+        total = " in all" if len(network.inputs) > 1 else ""
+        for p in [p for p in network.inputs if self.population[p.name].size] or network.inputs:
+            values.append((fits, p, "size", network.n_inputs, f"{sizes.inputs}{total}"))
+        values.append((output.size >= sizes.outputs, output, "size", output.size, f"{sizes.outputs} or more"))
+        if layer := network.dynamic_attention:
+            memory, relay = layer.attention, layer.relay
+            rows = memory.table_rows
+            width = relay.heads * sizes.width
+            needed = f"{width}, {relay.heads} times {sizes.width},"
+            values += [
+                (memory.size >= sizes.tokens, memory, "size", memory.size, f"{sizes.tokens} or more"),
+                (rows in (None, sizes.rows), memory, "table_rows", rows, f"{sizes.rows} or 0"),
+                (relay.size == width, relay, "size", relay.size, needed),
+            ]
+            if self.numbers.fraction != DEFAULT.fraction:
+                problem = f"fraction must be {DEFAULT.fraction} for tokens, not {self.numbers.fraction}"
+                raise PlacedError(f"numbers: {problem}", ("numbers", "fraction"))
+        for fits, p, key, value, needed in values:
+            if not fits:
+                raise PlacedError.of(p.place(), f"{key} must be {needed} for {sizes.data}, not {value}", key)
 
     def check_kind(self, data: str, *, tokens: bool) -> None:
         """ValueError unless the network attends to tokens exactly when the data have tokens."""
@@ -594,40 +584,6 @@ class Description(TableSchema):
                 ("population", self.loaded[0]),
                 f"dynamic_patterns = true needs the tokens of a sequence, {data} has none",
                 "dynamic_patterns",
-            )
-
-    def _check_tokens(self, sizes: Sizes) -> None:
-        self.check_kind(sizes.data, tokens=sizes.width > 0)
-        if not self.loaded:
-            return
-        if self.numbers.fraction != DEFAULT.fraction:
-            raise PlacedError.of(
-                ("numbers",),
-                f"fraction must be {DEFAULT.fraction} for tokens, not {self.numbers.fraction}: their values "
-                "are weights of that format",
-                "fraction",
-            )
-        attention, relay = (self.population[name] for name in self.loaded)
-        if attention.size is not None and attention.size < sizes.tokens:
-            raise PlacedError.of(
-                ("population", self.loaded[0]),
-                f"size {attention.size} is too small, a sample of {sizes.data} has {sizes.tokens} tokens",
-                "size",
-            )
-        if attention.table_rows and attention.table_rows != sizes.rows:
-            raise PlacedError.of(
-                ("population", self.loaded[0]),
-                f"table_rows {attention.table_rows} does not fit, {sizes.data} has a table of {sizes.rows}; "
-                "use table_rows = 0 to take it from the data",
-                "table_rows",
-            )
-        wanted = self.heads * sizes.width
-        if relay.size is not None and relay.size != wanted:
-            raise PlacedError.of(
-                ("population", self.loaded[1]),
-                f"size {relay.size} does not fit, {self.heads} heads of {sizes.width} values make {wanted}; "
-                "omit the size to take it from the data",
-                "size",
             )
 
     def initial_weights(self, network: Network, seed: int, data: DataSet | None = None) -> Weights:

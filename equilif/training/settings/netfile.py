@@ -101,7 +101,7 @@ class NetFile:
         """
         with self.places():
             _ = self.description.require_text() if text else self.description.require_learning()
-            return Description.of(self.description.content(), data)
+            return self.description.for_data(data)
 
 
 def network_of(path: Path) -> Network:
@@ -112,8 +112,8 @@ def network_of(path: Path) -> Network:
     return networks.load(path)[0]
 
 
-def read(path: str | Path) -> NetFile:
-    """The network of a file; ValueError names file, line and key of what is wrong."""
+def read(path: str | Path, data: str = "this network") -> NetFile:
+    """The network of a file, for ``data``; ValueError names file, line and key of what is wrong."""
     path = Path(path)
     files.reads(path)
     with path.open("rb") as f:
@@ -132,7 +132,7 @@ def read(path: str | Path) -> NetFile:
     except ValueError as e:
         raise _syntax(path, text, str(e)) from e
     try:
-        return NetFile(path, text, _described(raw))
+        return NetFile(path, text, _described(raw, data))
     except PlacedError as e:
         raise _located(path, text, e) from e
 
@@ -141,9 +141,9 @@ def read(path: str | Path) -> NetFile:
 CHECKED = ("error_gain", "min_windows")
 
 
-def _described(content: Tables) -> Description:
+def _described(content: Tables, data: str) -> Description:
     """The description of a file; PlacedError for a key without effect."""
-    found = Description.of(content, "this network")
+    found = Description.of(content, data)
     for key in CHECKED:
         if _idle(found, key):
             raise PlacedError(found.schedule.idle(key), ("phases", key))
@@ -246,19 +246,13 @@ def written(description: Description, *, heading: Sequence[str] = (), brief: boo
 
 def _population(name: str, group: PopulationTable) -> str:
     lines = [f"[population.{_name(name)}]"]
-    for key in keys("population"):
-        value = getattr(group, key)
-        if (
-            value is None
-            or (key, value) == ("kind", "lif")
-            or (group.kind, key, value) == ("constant", "size", 1)
-            or key == "size"
-            and group.shape is not None
-            or (key, value) in PLAIN_INPUT
-        ):
-            continue
-        note = KINDS[group.kind] if key == "kind" else TABLE if (key, value) == ("table_rows", 0) else ""
-        lines.append(_line(key, value, note))
+    silent = [("kind", "lif"), *PLAIN_INPUT]
+    if group.shape is not None or group.kind == "constant":
+        silent.append(("size", 1 if group.shape is None else group.size))
+    for key, value in group.model_dump(exclude_none=True).items():
+        if (key, value) not in silent:
+            note = KINDS[group.kind] if key == "kind" else TABLE if (key, value) == ("table_rows", 0) else ""
+            lines.append(_line(key, value, note))
     if group.size is None:
         lines.append(f"# size: {OPEN[group.kind]}")
     return "\n".join(lines) + "\n"

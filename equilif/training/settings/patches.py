@@ -14,8 +14,8 @@ from types import MappingProxyType
 from typing import Any
 
 from equilif.training.settings.description import Description
-from equilif.training.settings.tables import METHODS, nearest
-from equilif_golden.places import Place, PlacedError
+from equilif.training.settings.tables import METHODS
+from equilif_golden.places import Place, PlacedError, nearest
 
 Patches = Mapping[str, str]  #: values as they are typed, by key
 NO_CHANGES: Patches = MappingProxyType({})

@@ -202,8 +202,7 @@ class _Presets(Mapping[str, Description]):
         if name not in list(self):
             raise KeyError(name)
         if name not in self._read:
-            file = netfile.read(self._folder / f"{name}.toml")
-            self._read[name] = Description.of(file.description.content(), str(name))
+            self._read[name] = netfile.read(self._folder / f"{name}.toml", str(name)).description
         return self._read[name]
 
     def __iter__(self) -> Iterator[str]:

@@ -7,20 +7,19 @@ docs/how_to/own_networks.md and the JSON Schema for editors.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import functools
 import json
 import reprlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from itertools import groupby
 from typing import Annotated, Any, Literal, NamedTuple, get_type_hints
 
 from equilif_golden.extras import needs
 from equilif_golden.fixed import Numerics, check_int
-from equilif_golden.network import MAX_NEURONS, MAX_START, Input, Network, Population, Synapse
-from equilif_golden.places import Place, PlacedError
-from equilif_golden.populations import MAX_GAIN, MAX_ROWS, shape_of
-from equilif_golden.schedule import Option, Schedule
+from equilif_golden.network import MAX_NEURONS, MAX_START, Network, Population, Synapse
+from equilif_golden.places import Place, PlacedError, nearest
+from equilif_golden.populations import KINDS, shape_of
+from equilif_golden.schedule import Schedule
 from equilif_golden.synapses import OPTIONS as SYNAPSE_OPTIONS
 
 with needs("cli"):
@@ -43,9 +42,9 @@ Tables = dict[str, Any]
 OPTIONS = (
     "heads",
     "causal",
-    "energy",
     "gain",
     "sharpness",
+    "energy",
     "dynamic_patterns",
     "table_rows",
     "shape",
@@ -73,14 +72,19 @@ def check_seed(seed: int) -> int:
 
 # -- keys ------------------------------------------------------------------------------------------
 class Key(NamedTuple):
-    """A key in words: ``values`` that it may have, ``wanted`` is the same in a message, ``default`` holds
-    when it is left out; empty: it must be there.
+    """A key in words: its ``type``, the ``values`` that it may have and the ``default`` that holds when it is
+    left out; empty: it must be there.
     """
 
     meaning: str
+    type: str
     values: str
-    wanted: str
     default: str
+
+    @property
+    def allowed(self) -> str:
+        """Type and values, for messages."""
+        return self.type if self.values in (self.type, "true, false") else f"{self.type} ({self.values})"
 
 
 def _key(default: Any, meaning: str, *, values: str = "", absent: str = "", **limits: Any) -> Any:
@@ -107,55 +111,18 @@ def _range(schema: Mapping[str, Any]) -> str:
 def _in_words(schema: Mapping[str, Any]) -> Key:
     """A key, by its JSON Schema."""
     found = {**schema, **schema.get("anyOf", [{}])[0]}
-    kind = NAMED[found["type"]]
-    values = found.get("x-values") or _range(found) or _range(found.get("items", {}))
-    if "enum" in found:
-        values = ", ".join(found["enum"])
-        wanted = f"one of {values}"
-    elif not values:
-        values, wanted = "true, false" if kind == NAMED["boolean"] else kind, kind
-    elif found["type"] in ("integer", "number"):
-        wanted = f"{kind} {values}" if values.startswith("above") else f"{kind} in {values}"
-    else:
-        several = " of one or more" if "minItems" in found else ""
-        wanted = values if found["type"] == "string" else f"{kind}{several} ({values})"
+    kind = NAMED[found["type"]] + (" of one or more" if "minItems" in found else "")
+    limits = _range(found) or _range(found.get("items", {})) or ", ".join(found.get("enum", ()))
+    values = found.get("x-values") or limits or ("true, false" if found["type"] == "boolean" else kind)
     default = found.get("x-absent") or (json.dumps(found["default"]) if "default" in found else "")
-    return Key(found.get("description", ""), values, wanted, default)
+    return Key(found.get("description", ""), kind, values, default)
 
 
 @functools.cache
 def keys(table: str) -> Mapping[str, Key]:
     """The keys of a table, in the order of the file."""
-    return {name: _in_words(schema) for name, schema in _properties(table).items()}
-
-
-@functools.cache
-def _properties(table: str) -> Mapping[str, Any]:
-    found: Mapping[str, Any] = TABLES[table].model_json_schema(by_alias=True)["properties"]
-    return found
-
-
-#: earlier names of keys
-RENAMED = {
-    "rows": "table_rows",
-    "loaded": "dynamic_patterns",
-    "rate": "learning_rate_scale",
-    "least": "min_windows",
-    "eta": "learning_rate",
-    "lr": "learning_rate",
-    "form": "schedule",
-    "shift": "random_shift",
-    "flip": "horizontal_flip",
-    "crop": "token_crop",
-    "mask": "input_mask",
-}
-
-
-def nearest(name: str, known: Sequence[str]) -> str:
-    """Suggestion for an unknown name."""
-    earlier = RENAMED.get(name)
-    close = [earlier] if earlier in known else difflib.get_close_matches(name, known, 1)
-    return f"did you mean {close[0]!r}?" if close else f"there are {', '.join(known)}"
+    properties = TABLES[table].model_json_schema(by_alias=True)["properties"]
+    return {name: _in_words(schema) for name, schema in properties.items()}
 
 
 # -- tables ----------------------------------------------------------------------------------------
@@ -165,32 +132,29 @@ class TableSchema(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
-def _table(kind: type, name: str, doc: str, **keys: Any) -> Any:
-    """The table of a dataclass of the golden model, whose fields have the texts and limits.
-
-    ``keys``: keys before them, in place of fields without a text.
-    """
+def _options(kind: type) -> dict[str, Any]:
+    """Types and keys of the options of a dataclass of the golden model, by their metadata."""
     hints = get_type_hints(kind)
-    fields: dict[str, Any] = dict(keys)
+    found = {}
     for f in dataclasses.fields(kind):
-        m = f.metadata
-        if not m:
+        if "help" not in f.metadata:
             continue
-        option: Option | None = m.get("option")
-        text = (option.help if option else m["help"]).rstrip(".")
-        limits = {k: m[k] for k in ("gt", "ge", "le") if k in m}
-        if option and option.limits:
-            limits = dict(zip(("ge", "le"), option.limits, strict=True))
-        missing = (option.absent if option else m.get("absent", "")) if f.default is None else ""
-        made = _key(
-            f.default, text[:1].lower() + text[1:], values=m.get("values", ""), absent=missing, **limits
-        )
-        fields[f.name] = (hints[f.name], made)
-    return create_model(name, __base__=TableSchema, __doc__=doc, __module__=__name__, **fields)
+        m = {key: value for key, value in f.metadata.items() if key not in ("help", "settles")}
+        if f.default is not None:
+            m.pop("absent", None)
+        found[f.name] = (hints[f.name], _key(f.default, f.metadata["help"], **m))
+    return found
 
 
-PhasesTable: Any = _table(Schedule, "PhasesTable", "Time steps of a sample, and constants of the neuron.")
-NumbersTable: Any = _table(Numerics, "NumbersTable", "Number formats.")
+def _table(name: str, doc: str, keys: Mapping[str, Any]) -> Any:
+    """A table of keys, with their types."""
+    return create_model(name, __base__=TableSchema, __doc__=doc, __module__=__name__, **keys)
+
+
+PhasesTable: Any = _table(
+    "PhasesTable", "Time steps of a sample, and constants of the neuron.", _options(Schedule)
+)
+NumbersTable: Any = _table("NumbersTable", "Number formats.", _options(Numerics))
 Part = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1, le=MAX_NEURONS)]
 Names = Annotated[
@@ -203,97 +167,74 @@ Names = Annotated[
 ]
 
 
-class PopulationTable(TableSchema):
-    """A population of neurons: `[population.NAME]`."""
+def _population_option(name: str) -> tuple[Any, Any]:
+    """Type and key of an option of some kinds of populations; without it holds the default of the kind."""
+    kinds = [(kind.kind, f) for kind in KINDS.values() for f in dataclasses.fields(kind) if f.name == name]
+    m: dict[str, Any] = dict(kinds[0][1].metadata)
+    texts = {f.metadata["help"]: "" for _, f in kinds}
+    for kind, f in kinds:
+        texts[f.metadata["help"]] += f", {kind}" if texts[f.metadata["help"]] else kind
+    meaning = "; ".join(f"{of}: {text}" for text, of in texts.items())
+    default = kinds[0][1].default
+    m = {"absent": json.dumps(default), **m, "help": meaning}
+    hint: Any = type(default) if default is not None else int
+    if name == "shape":
+        hint = tuple[Count, ...]
+        m |= {"values": "height, width, maps", "strict": False, "min_length": 3, "max_length": 3}
+    if name == "table_rows":
+        m |= {"ge": 0, "help": f"{meaning}; 0: given by the data"}
+    return hint | None, _key(None, m.pop("help"), **m)
 
-    kind: Literal["input", "constant", "lif", "output", "relay", "attention", "self_attention"] = _key(
-        "lif", "input, constant, lif (spiking neurons), output, relay, attention or self_attention"
-    )
-    size: Count | None = _key(
-        None,
-        "number of neurons; for input, output and a relay of tokens given by the data",
-        absent="the data's",
-    )
-    heads: Count | None = _key(None, "relay: number of queries; self_attention: number of heads", absent="1")
-    causal: bool | None = _key(
-        None, "self_attention: a position attends to itself and to earlier ones only", absent="false"
-    )
-    gain: int | None = _key(
-        None, "relay, self_attention: answers are multiplied by 2^(gain - 1)", absent="0", ge=0, le=MAX_GAIN
-    )
-    sharpness: int | None = _key(
-        None,
-        "attention, self_attention: inverse temperature in octaves; k = 2^(sharpness - 1) ln 2",
-        absent="3",
-        ge=-32,
-        le=32,
-    )
-    energy: bool | None = _key(
-        None,
-        "self_attention: keys are also the values, so that the network has an energy and learns; maps are "
-        "queries and keys",
-        absent="false",
-    )
-    dynamic_patterns: bool | None = _key(
-        None, "attention: the patterns are the tokens of each sample", absent="false"
-    )
-    table_rows: int | None = _key(
-        None,
-        "attention: rows of a trainable embedding table of the tokens; 0: given by the data",
-        absent="no table",
-        ge=0,
-        le=MAX_ROWS,
-    )
-    shape: tuple[Count, ...] | None = _key(
-        None,
-        "maps: height, width and number of maps, instead of a size; input: those of an image, or height, 1 "
-        "and the values of a row, whose positions are rows",
-        values="a list",
-        absent="no maps",
-        strict=False,
-        min_length=3,
-        max_length=3,
-    )
-    patch: Count | None = _key(
-        None, "input with a shape: rows and columns of an image at one position", absent="1"
-    )
-    channels_first: bool | None = _key(
-        None, "input with a shape: a sample has its values map by map, as event recordings do", absent="false"
-    )
 
-    def population(self, name: str, size: int = 1, rows: int = 1) -> Population:
-        """The population; ``size`` and ``rows`` where the data say them."""
-        options = {n: getattr(self, n) for n in OPTIONS if getattr(self, n) is not None}
-        if options.get("table_rows") == 0:
-            options["table_rows"] = rows
-        kind = "lif" if self.kind == "output" else self.kind
-        return Population(name, size if self.size is None else self.size, kind, **options)
+PopulationTable: Any = _table(
+    "PopulationTable",
+    "A population of neurons: `[population.NAME]`.",
+    {
+        "kind": (
+            Literal["input", "constant", "lif", "output", "relay", "attention", "self_attention"],
+            _key("lif", "input, constant, lif (spiking neurons), output, relay, attention or self_attention"),
+        ),
+        "size": (
+            Count | None,
+            _key(
+                None,
+                "number of neurons; for input, output and a relay of tokens given by the data",
+                absent="the data's",
+            ),
+        ),
+        **{name: _population_option(name) for name in OPTIONS},
+    },
+)
 
-    def checked(self, name: str) -> PopulationTable:
-        """Fill in what follows from the rest; PlacedError for what cannot be."""
-        size = self.size
-        if self.shape is not None and size is None:
-            size = shape_of(self.shape, ("population", name)).size
-        if self.kind == "constant" and size is None:
-            size = 1
-        if self.kind in ("lif", "attention", "self_attention") and size is None:
-            raise PlacedError.of(
-                ("population", name), f"{self.kind} neurons need a size, the number of them", "size"
-            )
-        made = self.population(name, size or self.heads or 1)
-        options = {n: getattr(made, n) if n in _fields(made) else None for n in OPTIONS}
-        if self.kind == "attention":
-            options["table_rows"] = self.table_rows  # 0 stays
-        if self.shape is None:
-            options["patch"] = options["channels_first"] = None
-        shape = options["shape"]
-        return self.model_copy(update={**options, "size": size, "shape": shape and tuple(shape)})
 
-    @property
-    def image(self) -> tuple[int, ...] | None:
-        """Rows, columns and colours of a sample, for an input of maps."""
-        made = self.population("input") if self.kind == "input" else None
-        return made.image if isinstance(made, Input) else None
+def population_of(name: str, table: PopulationTable, size: int = 1, rows: int = 1) -> Population:
+    """The population of a table; ``size`` and ``rows`` where the data say them."""
+    options = {n: getattr(table, n) for n in OPTIONS if getattr(table, n) is not None}
+    if options.get("table_rows") == 0:
+        options["table_rows"] = rows
+    kind = "lif" if table.kind == "output" else table.kind
+    return Population(name, size if table.size is None else table.size, kind, **options)
+
+
+def filled(name: str, table: PopulationTable) -> PopulationTable:
+    """A table with what follows from its keys and from the defaults; PlacedError for what cannot be."""
+    size = table.size
+    if table.shape is not None and size is None:
+        size = shape_of(table.shape, ("population", name)).size
+    if table.kind == "constant" and size is None:
+        size = 1
+    if table.kind in ("lif", "attention", "self_attention") and size is None:
+        raise PlacedError.of(
+            ("population", name), f"{table.kind} neurons need a size, the number of them", "size"
+        )
+    made = population_of(name, table, size or table.heads or 1)
+    options = {n: getattr(made, n) if n in _fields(made) else None for n in OPTIONS}
+    if table.kind == "attention":
+        options["table_rows"] = table.table_rows  # 0 stays
+    if table.shape is None:
+        options["patch"] = options["channels_first"] = None
+    shape = options["shape"]
+    return table.model_copy(update={**options, "size": size, "shape": shape and tuple(shape)})
 
 
 def _fields(population: Population) -> set[str]:
@@ -301,22 +242,26 @@ def _fields(population: Population) -> set[str]:
 
 
 SynapseTable: Any = _table(
-    Synapse,
     "SynapseTable",
     "A synapse between two populations: `[[synapse]]`.",
-    from_=(
-        Names,
-        _key(
-            ...,
-            "presynaptic population, or a list of them: one synapse from each",
-            values="a name",
-            alias="from",
+    {
+        "from_": (
+            Names,
+            _key(
+                ...,
+                "presynaptic population, or a list of them: one synapse from each",
+                values="a name",
+                alias="from",
+            ),
         ),
-    ),
-    to=(
-        str,
-        _key(..., "postsynaptic population; it also sends its spikes back (see feedback)", values="a name"),
-    ),
+        "to": (
+            str,
+            _key(
+                ..., "postsynaptic population; it also sends its spikes back (see feedback)", values="a name"
+            ),
+        ),
+        **_options(Synapse),
+    },
 )
 
 
@@ -512,9 +457,6 @@ def problem(error: ValidationError) -> PlacedError:
         return PlacedError(f"{name} must be a table, [{name}], not {value}", place)
     depth = 3 if table in NEEDED else 2
     key, *item = map(str, place[depth - 1 :])
-    wanted = keys(table)[key].wanted
-    if item:
-        wanted = _in_words({"type": "string", **_properties(table)[key].get("items", {})}).wanted
     whose = f"population {place[1]!r}: " if table == "population" else ""
-    name = f"{whose}{key}{''.join(f'[{k}]' for k in item)}"
-    return PlacedError(f"{name} must be {wanted}, not {value}", place[:depth])
+    at = f" (item {item[0]})" if item else ""
+    return PlacedError(f"{whose}{key} must be {keys(table)[key].allowed}, not {value}{at}", place[:depth])

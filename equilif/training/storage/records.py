@@ -157,7 +157,11 @@ def read_identity(network: Path) -> About | NamedSet | TextFiles | None:
 
     ValueError names the file, and the key that is something else.
     """
-    found = networks.about(network)
+    return identity_of(network, networks.about(network))
+
+
+def identity_of(network: Path, found: Mapping[str, Any] | None) -> About | NamedSet | TextFiles | None:
+    """Data identity in the ``about`` of a network.npz, as :func:`read_identity`."""
     if found is None:
         return None
     kind: Any = TextFiles if "task" in found else About if "scaling" in found else NamedSet
@@ -166,22 +170,22 @@ def read_identity(network: Path) -> About | NamedSet | TextFiles | None:
     return identity
 
 
-def save_network(path: Path, network: Network, weights: Mapping[str, Raw], data: Any) -> None:
-    """A network.npz that says which data it belongs to, and which words it knows."""
+def about_data(data: Any) -> dict[str, Any] | None:
+    """The ``about`` of a network of these data: their identity, and the words that it knows."""
     identity = data.identity
     if isinstance(identity, About) and identity.encoding.front_end and data.tokens_train is not None:
         identity = dataclasses.replace(identity, known=KnownWords.fit(data.tokens_train, data.y_train))
-    networks.save(path, network, weights, None if identity is None else dataclasses.asdict(identity))
+    return None if identity is None else dataclasses.asdict(identity)
 
 
 def holds(path: Path, network: Network, weights: Mapping[str, Raw], about: Mapping[str, Any] | None) -> bool:
     """Whether a file has this network with these weights and this data record."""
     try:
-        there, found = networks.load(path)
-        same = NetworkIdentity.of(there, networks.about(path)) == NetworkIdentity.of(network, about)
+        found = networks.read(path)
     except (OSError, ValueError):
         return False
-    return same and all(np.array_equal(found[name], weights[name]) for name in found)
+    same = NetworkIdentity.of(found.network, found.about) == NetworkIdentity.of(network, about)
+    return same and all(np.array_equal(w, weights[name]) for name, w in found.weights.items())
 
 
 # -- what several kinds of runs check --------------------------------------------------------------

@@ -20,7 +20,7 @@ from equilif.data.sets.dataset import DataSet, NamedSet
 from equilif.training.names import reads_run
 from equilif.training.settings.presets import PRESETS
 from equilif.training.storage.history import NETWORK
-from equilif.training.storage.records import read_identity
+from equilif.training.storage.records import identity_of
 from equilif_golden import network as networks
 from equilif_golden.network import Network, Weights
 
@@ -30,7 +30,7 @@ class Saved:
     """A network of ``path``.
 
     ``identity``: the data that it belongs to; None where the file does not record them.  ``origin``: see
-    equilif_golden.network.save.
+    equilif_golden.network.SavedNetwork.
     """
 
     path: Path
@@ -187,11 +187,11 @@ def read(path: Path) -> Saved:
     if path.is_dir():
         raise ValueError(f"{path} is a folder, a file is wanted: {path / NETWORK}")
     reads_run(path.parent)
-    network, weights = networks.load(path)
-    identity = read_identity(path)
+    found = networks.read(path)
+    identity = identity_of(path, found.about)
     if isinstance(identity, TextFiles):
         raise ValueError(f"{path} predicts characters, it has no classes: use `equilif generate`")
-    return Saved(path, network, weights, identity, networks.origin(path))
+    return Saved(path, found.network, found.weights, identity, found.origin)
 
 
 def _load(identity: NamedSet, folder: Path | None) -> DataSet:

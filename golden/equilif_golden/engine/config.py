@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
 from equilif_golden.engine.features import EVERYTHING, OPTIONS, Options, has
-from equilif_golden.fixed import DEFAULT, Numerics, check_bool, check_choice, check_int, short_repr
+from equilif_golden.fixed import (
+    DEFAULT,
+    Numerics,
+    check_bool,
+    check_choice,
+    check_int,
+    from_fields,
+    short_repr,
+)
 from equilif_golden.sdram import ClockedSdram
 
 
@@ -114,14 +122,6 @@ class ExternalWeights(ClockedSdram):
         object.__setattr__(self, "tiles", check_int(self.tiles, "tiles", 1, MAX_ADDRESSED_TILES))
         object.__setattr__(self, "tables", check_bool(self.tables, "tables"))
 
-    @classmethod
-    def from_dict(cls, raw: Mapping[str, Any]) -> ExternalWeights:
-        """What ``dataclasses.asdict`` was given; ValueError when there is none."""
-        names = {field.name for field in fields(cls)}
-        if {"tables": False, **raw}.keys() != names:
-            raise ValueError(f"external weights have {', '.join(sorted(names))}, not {short_repr(dict(raw))}")
-        return cls(**raw)
-
 
 @dataclass(frozen=True, kw_only=True)
 class EngineConfig(Options):
@@ -211,14 +211,10 @@ class EngineConfig(Options):
         A missing field has its default.
         """
         known = dict(raw)
-        unknown = known.keys() - {field.name for field in fields(cls)}
-        if unknown:
-            raise ValueError(f"an engine has no {', '.join(sorted(map(str, unknown)))}")
-        if isinstance(known.get("numerics"), Mapping):
-            known["numerics"] = _numerics(known["numerics"])
-        if isinstance(known.get("external"), Mapping):
-            known["external"] = ExternalWeights.from_dict(known["external"])
-        return cls(**known)
+        for name, kind in (("numerics", Numerics), ("external", ExternalWeights)):
+            if isinstance(known.get(name), Mapping):
+                known[name] = from_fields(kind, known[name])
+        return from_fields(cls, known)
 
     @property
     def single_port(self) -> bool:
@@ -268,10 +264,3 @@ def _lanes(value: Any) -> int:
     if lanes not in _DEEP:
         raise ValueError(f"lanes must be 2, 4, 8, 16 or 32, not {lanes}")
     return lanes
-
-
-def _numerics(raw: Mapping[str, Any]) -> Numerics:
-    unknown = raw.keys() - {field.name for field in fields(Numerics)}
-    if unknown:
-        raise ValueError(f"number formats have no {', '.join(sorted(map(str, unknown)))}")
-    return Numerics(**raw)
