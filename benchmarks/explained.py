@@ -62,8 +62,8 @@ EXPLAINED = {
     ): ("32 columns of targets are more than the groups of this engine"),
     (
         "udp",
-        "link/udp.py",
-        "m.d.sync += used.eq(self.used | r.has_peer << r.peer | r.busy << r.slot)",
+        "link/udp_receiver.py",
+        "m.d.sync += used.eq(self.used | request.has_peer << request.peer | request.pending << request.slot)",
         "cnot0 Y[0] by 2",
     ): (
         "slot 0 is the last choice in place of the first; differs only if a request begins in the cycle in "
@@ -71,8 +71,8 @@ EXPLAINED = {
     ),
     (
         "udp",
-        "link/udp.py",
-        "m.d.comb += [self.used.eq(busy << slot), r.done.eq(done & responding), sent.eq(done & ~responding)]",
+        "link/udp_transmitter.py",
+        "self.used.eq(busy << slot),",
         "cnot1 B[0] by 1",
     ): (
         "slots 2 and 3 are exchanged; the slot of a reply is read with its header, and the one frame that "

@@ -23,7 +23,7 @@ from equilif_golden.link.udp import PORT, DatagramNumbers
 LONGEST = 2048
 CABLE = (
     "check the cable (gigabit), the address of the board's bitstream, and that this computer is in the same "
-    "network (ping the address)"
+    "network"
 )
 
 
