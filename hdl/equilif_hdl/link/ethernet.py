@@ -8,6 +8,7 @@ A byte appears two cycles after it is at the pins; ``good`` is known in the cycl
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import IntEnum
 from typing import Protocol
 
 from amaranth import Array, Const, Module, Mux, Signal
@@ -16,21 +17,38 @@ from amaranth.lib import crc, wiring
 from amaranth.lib.crc.catalog import CRC32_ISO_HDLC
 from amaranth.lib.wiring import In, Out
 
-from equilif_golden.link.udp import ETHERNET, HEADER, IP, MAGIC, MIN_FRAME, UDP
+from equilif_golden.link.udp import MIN_FRAME
 from equilif_hdl.typed import Interface
 
 ETH_HZ = 125e6
 GAP = 12  #: bytes between frames
 PREAMBLE = (*(0x55,) * 7, 0xD5)
-#: indices of bytes of a frame; IP_AT is also that of the content of ARP
-SOURCE_MAC, TYPE, IP_AT = 6, ETHERNET.size - 2, ETHERNET.size
-UDP_AT = IP_AT + IP.size
-MAGIC_AT = UDP_AT + UDP.size
-NUMBER_AT = MAGIC_AT + len(MAGIC)
-DATA_AT = MAGIC_AT + HEADER.size
-IP_LENGTH, FRAGMENT, PROTOCOL, IP_CHECKSUM, SOURCE_IP, TARGET_IP = (IP_AT + k for k in (2, 6, 9, 10, 12, 16))
-SOURCE_PORT, TARGET_PORT, UDP_LENGTH = (UDP_AT + k for k in (0, 2, 4))
-ARP_SOURCE_MAC, ARP_SOURCE_IP, ARP_TARGET_MAC, ARP_TARGET_IP = (IP_AT + k for k in (8, 14, 18, 24))
+
+
+class Offset(IntEnum):
+    """Offsets of fields in a frame; IP is also that of ARP."""
+
+    TARGET_MAC = 0
+    SOURCE_MAC = 6
+    TYPE = 12
+    IP = 14
+    IP_LENGTH = 16
+    FRAGMENT = 20
+    PROTOCOL = 23
+    IP_CHECKSUM = 24
+    SOURCE_IP = 26
+    TARGET_IP = 30
+    ARP_SOURCE_MAC = 22
+    ARP_SOURCE_IP = 28
+    ARP_TARGET_MAC = 32
+    ARP_TARGET_IP = 38
+    UDP = 34
+    SOURCE_PORT = 34
+    TARGET_PORT = 36
+    UDP_LENGTH = 38
+    MAGIC = 42
+    NUMBER = 46
+    DATA = 50
 
 
 class Pins(Interface, Protocol):

@@ -17,14 +17,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from amaranth import DomainRenamer, Module, Signal
-from amaranth.lib import cdc, fifo, memory, stream, wiring
-from amaranth.lib.wiring import In, Out, connect, flipped
+from amaranth.lib import cdc, fifo, stream, wiring
+from amaranth.lib.wiring import In, Out, connect
 
 from equilif_golden.link.udp import ADDRESS, PORT, RING_BYTES, Station
 from equilif_hdl.fixed import ram
 from equilif_hdl.link.ethernet import ETH_HZ, PINS, Pins
 from equilif_hdl.link.transport import Line
-from equilif_hdl.link.udp_receiver import RING_WRITE, Receiver
+from equilif_hdl.link.udp_receiver import Receiver
 from equilif_hdl.link.udp_transmitter import Transmitter
 from equilif_hdl.typed import Stream
 
@@ -36,26 +36,34 @@ class Ring(wiring.Component):
 
     Members
     -------
-    write, committed, read : Out, In, Out
-        Ports ``ring``, ``committed`` and ``read`` of Receiver, in ``eth``.
+    data, write : In(8), In(1)
+        A byte of a frame.
+    begin, accept : In(1)
+        A frame begins, and bytes that were not accepted are dropped; it is accepted.
+    overflow : Out(1)
+        There was no room for the byte of the cycle before.
     o : Out(stream of 8)
         Bytes of accepted frames.
 
-    Each domain has the pointer of the other one as it was some cycles ago.
+    The other ports are in domain ``eth``.  Pointers are modulo twice the size; each domain has the pointer of
+    the other one as it was some cycles ago.
     """
 
-    write: memory.WritePort
-    committed: Signal
-    read: Signal
+    data: Signal
+    write: Signal
+    begin: Signal
+    accept: Signal
+    overflow: Signal
     o: Stream[Signal]
 
     def __init__(self) -> None:
-        pointer = range(2 * RING_BYTES)
         super().__init__(
             {
-                "write": Out(RING_WRITE),
-                "committed": In(pointer),
-                "read": Out(pointer),
+                "data": In(8),
+                "write": In(1),
+                "begin": In(1),
+                "accept": In(1),
+                "overflow": Out(1),
                 "o": Out(stream.Signature(8)),
             }
         )
@@ -63,9 +71,39 @@ class Ring(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         ring = m.submodules.ring = ram(8, RING_BYTES, "block")
-        connect(m, flipped(self.write), ring.write_port(domain="eth"))
+        wr = ring.write_port(domain="eth")
+        written = Signal(range(2 * RING_BYTES))
+        committed = Signal.like(written)  # `written` after the last accepted frame
+        read_seen = Signal.like(written)  # `read`, as `eth` knows it
+        distance = Signal.like(written)  # without the byte of the cycle before
+        valid = Signal()
+        byte = Signal(8)
+        wrote = Signal()
+        write = Signal()
+        room = Signal()
+        m.d.comb += [
+            room.eq(~(distance[-1] | distance[:-1].all() & wrote)),
+            write.eq(valid & room),
+            self.overflow.eq(valid & ~room),
+        ]
+        m.d.eth += [
+            valid.eq(self.write),
+            byte.eq(self.data),
+            distance.eq(written - read_seen),
+            wrote.eq(write),
+            wr.en.eq(write),
+            wr.addr.eq(written),
+            wr.data.eq(byte),
+        ]
+        with m.If(write):
+            m.d.eth += written.eq(written + 1)
+        with m.If(self.begin):
+            m.d.eth += written.eq(committed)
+        with m.If(self.accept):
+            m.d.eth += committed.eq(written)
+
         rd = ring.read_port(domain="sync")
-        read = Signal.like(self.read)
+        read = Signal.like(written)
         end = Signal.like(read)  # `committed`, as `sync` knows it
         fetched = Signal()  # the memory has put out a byte
         step = Signal()
@@ -94,7 +132,7 @@ class Ring(wiring.Component):
         m.submodules.token = cdc.FFSynchronizer(token, token_seen, o_domain="sync")
         m.submodules.returned = cdc.FFSynchronizer(returned, returned_seen, o_domain="eth")
         with m.If(token == returned_seen):
-            m.d.eth += [shown_end.eq(self.committed), self.read.eq(shown_read), token.eq(~token)]
+            m.d.eth += [shown_end.eq(committed), read_seen.eq(shown_read), token.eq(~token)]
         with m.If(token_seen != returned):
             m.d.sync += [end.eq(shown_end), shown_read.eq(read), returned.eq(token_seen)]
         return m
@@ -143,10 +181,12 @@ class UdpLine(Line):
         ]
 
         m.submodules.ring = ring = Ring()
-        connect(m, receiver.ring, ring.write)
         m.d.comb += [
-            ring.committed.eq(receiver.committed),
-            receiver.read.eq(ring.read),
+            ring.data.eq(receiver.data),
+            ring.write.eq(receiver.write),
+            ring.begin.eq(receiver.begin),
+            ring.accept.eq(receiver.accept),
+            receiver.overflow.eq(ring.overflow),
             self.o.p.data.eq(ring.o.payload),
             self.o.valid.eq(ring.o.valid),
             ring.o.ready.eq(self.o.ready),

@@ -26,34 +26,13 @@ from equilif_golden.link.udp import (
     MIN_FRAME,
     MIN_LENGTH,
     REPLY_BYTES,
-    RING_BYTES,
     Station,
     arp,
     datagram,
     header,
 )
 from equilif_hdl.fixed import lowest_set
-from equilif_hdl.link.ethernet import (
-    ARP_SOURCE_IP,
-    ARP_SOURCE_MAC,
-    ARP_TARGET_IP,
-    DATA_AT,
-    FRAGMENT,
-    IP_AT,
-    IP_LENGTH,
-    MAGIC_AT,
-    NUMBER_AT,
-    PROTOCOL,
-    SOURCE_IP,
-    SOURCE_MAC,
-    SOURCE_PORT,
-    TARGET_IP,
-    TARGET_PORT,
-    TYPE,
-    UDP_AT,
-    UDP_LENGTH,
-    FrameReader,
-)
+from equilif_hdl.link.ethernet import FrameReader, Offset
 from equilif_hdl.typed import Fields, Layout
 
 #: the buffer: a reply, then slots with the addresses of senders
@@ -61,11 +40,10 @@ SLOTS, SLOT_BYTES = 4, 16
 BUFFER_BYTES = REPLY_BYTES + SLOTS * SLOT_BYTES
 #: a slot: MAC, IPv4, port
 MAC, ADDRESS_OF, PORT_OF = 0, 6, 10
-#: write ports of the buffer and of the ring
+#: write port of the buffer
 BUFFER_WRITE = memory.WritePort.Signature(addr_width=8, shape=8)
-RING_WRITE = memory.WritePort.Signature(addr_width=11, shape=8)
 NOBODY = Station(bytes(6), bytes(4))
-assert BUFFER_BYTES <= 1 << 8 and RING_BYTES == 1 << 11 and MAX_LENGTH == (1 << 11) - 1 and FCS_BYTES == 4
+assert BUFFER_BYTES <= 1 << 8 and MAX_LENGTH == (1 << 11) - 1 and FCS_BYTES == 4
 
 
 class Request(Fields):
@@ -118,8 +96,10 @@ def _stored(*ranges: tuple[int, int, int]) -> list[int]:
     return words
 
 
-UDP_SENDER = _stored((SOURCE_MAC, 6, MAC), (SOURCE_IP, 4, ADDRESS_OF), (SOURCE_PORT, 2, PORT_OF))
-ARP_SENDER = _stored((ARP_SOURCE_MAC, 6, MAC), (ARP_SOURCE_IP, 4, ADDRESS_OF))
+UDP_SENDER = _stored(
+    (Offset.SOURCE_MAC, 6, MAC), (Offset.SOURCE_IP, 4, ADDRESS_OF), (Offset.SOURCE_PORT, 2, PORT_OF)
+)
+ARP_SENDER = _stored((Offset.ARP_SOURCE_MAC, 6, MAC), (Offset.ARP_SOURCE_IP, 4, ADDRESS_OF))
 
 
 class Receiver(wiring.Component):
@@ -127,9 +107,9 @@ class Receiver(wiring.Component):
     -------
     rx_data, rx_valid, rx_error : In
         As equilif_hdl.link.ethernet.PINS.
-    buffer, ring : write ports
-    committed, read : Out(12), In(12)
-        Bytes of the ring, modulo twice its size: written by accepted frames; read, or fewer.
+    data, write, begin, accept, overflow
+        As of equilif_hdl.link.udp.Ring.
+    buffer : write port of the buffer
     request : Out(REQUEST)
     done : In(1)
         The answer is sent.
@@ -143,9 +123,11 @@ class Receiver(wiring.Component):
     rx_valid: Signal
     rx_error: Signal
     buffer: memory.WritePort
-    ring: memory.WritePort
-    committed: Signal
-    read: Signal
+    data: Signal
+    write: Signal
+    begin: Signal
+    accept: Signal
+    overflow: Signal
     request: Request
     done: Signal
     used: Signal
@@ -159,9 +141,11 @@ class Receiver(wiring.Component):
                 "rx_valid": In(1),
                 "rx_error": In(1),
                 "buffer": In(BUFFER_WRITE),
-                "ring": In(RING_WRITE),
-                "committed": Out(range(2 * RING_BYTES)),
-                "read": In(range(2 * RING_BYTES)),
+                "data": Out(8),
+                "write": Out(1),
+                "begin": Out(1),
+                "accept": Out(1),
+                "overflow": In(1),
                 "request": Out(REQUEST),
                 "done": In(1),
                 "used": In(SLOTS),
@@ -185,9 +169,13 @@ class Receiver(wiring.Component):
         newer, number = self._number(m)
         sum_ok = self._checksum(m)
         slot, of_group = self._store_sender(m, begin, is_arp)
-        no_room, written = self._store_data(m, begin, is_udp & length.inside)
+        m.d.comb += [
+            self.begin.eq(begin),
+            self.data.eq(frame.byte),
+            self.write.eq(frame.take & is_udp & length.inside & frame.at(m, Offset.DATA, MIN_FRAME + 1)),
+        ]
         bad = Signal()
-        with m.If(of_group | no_room):
+        with m.If(of_group | self.overflow):
             m.d.sync += bad.eq(1)
         with m.If(frame.start):
             m.d.sync += bad.eq(0)
@@ -199,7 +187,6 @@ class Receiver(wiring.Component):
         ended = Signal()
         good = Signal()
         good_udp = Signal()
-        accept = Signal()
         respond = Signal()
         m.d.comb += [
             good.eq(ended & frame.good & ~bad),
@@ -207,12 +194,11 @@ class Receiver(wiring.Component):
         ]
         m.d.sync += [
             ended.eq(frame.end),
-            accept.eq(good_udp & newer),
+            self.accept.eq(good_udp & newer),
             respond.eq(may_respond & (good & is_arp | good_udp & ~newer)),
         ]
-        with m.If(accept):
+        with m.If(self.accept):
             m.d.sync += [
-                self.committed.eq(written),
                 request.last.eq(number),
                 request.peer.eq(slot),
                 request.has_peer.eq(1),
@@ -231,7 +217,7 @@ class Receiver(wiring.Component):
         valid = Signal()
         inside = Signal()
         complete = Signal()
-        high, low = (frame.at(m, IP_LENGTH + k) for k in range(2))
+        high, low = (frame.at(m, Offset.IP_LENGTH + k) for k in range(2))
         with m.If(frame.take):
             with m.If(high):
                 m.d.sync += [total[8:].eq(frame.byte), valid.eq(~frame.byte[3:].any())]
@@ -255,23 +241,29 @@ class Receiver(wiring.Component):
         cycles ago show.
         """
         frame, station = self.frame, self.station
-        udp = _compared(
-            datagram(NOBODY, station, header(0)),
-            [*_bytes(0, 6), *_bytes(TYPE, 2), IP_AT, *_bytes(FRAGMENT, 2), PROTOCOL],
-            [*_bytes(TARGET_IP, 4), *_bytes(TARGET_PORT, 4), *_bytes(MAGIC_AT, 4)],
-        )
-        request = arp(ARP_REQUEST, NOBODY, Station(bytes(6), station.ip), BROADCAST)
-        words = {"udp": udp, "arp": _compared(request, range(TYPE, ARP_SOURCE_MAC), _bytes(ARP_TARGET_IP, 4))}
+        words = {
+            "udp": _compared(
+                datagram(NOBODY, station, header(0)),
+                [*_bytes(Offset.TARGET_MAC, 6), *_bytes(Offset.TYPE, 2), Offset.IP],
+                [*_bytes(Offset.FRAGMENT, 2), Offset.PROTOCOL, *_bytes(Offset.TARGET_IP, 4)],
+                [*_bytes(Offset.TARGET_PORT, 4), *_bytes(Offset.MAGIC, 4)],
+            ),
+            "arp": _compared(
+                arp(ARP_REQUEST, NOBODY, Station(bytes(6), station.ip), BROADCAST),
+                range(Offset.TYPE, Offset.ARP_SOURCE_MAC),
+                _bytes(Offset.ARP_TARGET_IP, 4),
+            ),
+        }
         udp_length = Signal(11)
-        m.d.sync += udp_length.eq(length.total - (UDP_AT - IP_AT))
-        flags = frame.at(m, FRAGMENT)  # the flag that forbids fragments may have any value
+        m.d.sync += udp_length.eq(length.total - (Offset.UDP - Offset.IP))
+        flags = frame.at(m, Offset.FRAGMENT)  # the flag that forbids fragments may have any value
         possible = {}
         for kind, table in words.items():
             word = Signal(9, name=f"expected_{kind}")
             m.d.sync += word.eq(frame.word(table, 9))
             if kind == "udp":
                 for k, part in enumerate((udp_length[8:], udp_length[:8])):
-                    with m.If(frame.next_index == UDP_LENGTH + k):
+                    with m.If(frame.next_index == Offset.UDP_LENGTH + k):
                         m.d.sync += word[:8].eq(part)
             differs = Signal(name=f"differs_{kind}")
             m.d.sync += differs.eq(frame.take & word[8] & ((frame.byte ^ word[:8]) & ~(flags << 6)).any())
@@ -292,7 +284,7 @@ class Receiver(wiring.Component):
         """Whether the number is newer than the last one, and the number; of a byte two cycles later."""
         frame = self.frame
         last = Signal(8)  # byte of the last number
-        m.d.sync += last.eq(self.request.last.word_select((frame.next_index - NUMBER_AT)[:2], 8))
+        m.d.sync += last.eq(self.request.last.word_select((frame.next_index - Offset.NUMBER)[:2], 8))
         number = Signal(32)
         borrow = Signal()
         changed = Signal()  # `difference` is new
@@ -300,14 +292,14 @@ class Receiver(wiring.Component):
         newer = Signal()
         difference = Signal(8)
         take = Signal()
-        m.d.comb += take.eq(frame.take & frame.at(m, NUMBER_AT, DATA_AT))
+        m.d.comb += take.eq(frame.take & frame.at(m, Offset.NUMBER, Offset.DATA))
         m.d.sync += changed.eq(take)
         with m.If(take):
             m.d.sync += [
                 number.eq(Cat(number[8:], frame.byte)),
                 Cat(difference, borrow).eq(frame.byte - last - borrow),
             ]
-        with m.If(frame.take & frame.at(m, 0, NUMBER_AT)):
+        with m.If(frame.take & frame.at(m, 0, Offset.NUMBER)):
             m.d.sync += [borrow.eq(0), differs.eq(0)]
         with m.If(changed):
             m.d.sync += [
@@ -326,7 +318,7 @@ class Receiver(wiring.Component):
         m.d.sync += [
             odd.eq(frame.next_index[0]),
             operand.eq(
-                Mux(frame.take & frame.at(m, IP_AT, UDP_AT), Mux(odd, frame.byte, frame.byte << 8), 0)
+                Mux(frame.take & frame.at(m, Offset.IP, Offset.UDP), Mux(odd, frame.byte, frame.byte << 8), 0)
             ),
             total.eq(Mux(frame.start, 0, total[:16] + operand + total[16])),
             right.eq(total == 0xFFFF),
@@ -345,39 +337,10 @@ class Receiver(wiring.Component):
         m.d.sync += [udp.eq(frame.word(UDP_SENDER, 6)), arp.eq(frame.word(ARP_SENDER, 6))]
         word = Signal(6)
         # ARP is known after the ethertype, and its addresses are stored again
-        m.d.comb += word.eq(Mux(is_arp & frame.at(m, IP_AT, MIN_FRAME), arp, udp))
+        m.d.comb += word.eq(Mux(is_arp & frame.at(m, Offset.IP, MIN_FRAME), arp, udp))
         m.d.sync += [
             self.buffer.en.eq(frame.take & word[4]),
             self.buffer.addr.eq(Cat(word[:4], slot) + REPLY_BYTES),
             self.buffer.data.eq(frame.byte),
         ]
         return slot, frame.take & word[5] & frame.byte[0]
-
-    def _store_data(self, m: Module, begin: Value, inside: Value) -> tuple[Value, Signal]:
-        """Write data into the ring; returns whether it has no room for a byte, and its end."""
-        frame = self.frame
-        written = Signal.like(self.committed)
-        distance = Signal.like(written)  # from `read`, without the byte of the cycle before
-        wrote = Signal()
-        room = Signal()
-        data = Signal()  # the byte before is one of a datagram's data
-        late = Signal(8)
-        write = Signal()
-        m.d.comb += [
-            room.eq(~(distance[-1] | distance[:-1].all() & wrote)),
-            write.eq(data & room),
-        ]
-        m.d.sync += [
-            data.eq(frame.take & inside & frame.at(m, DATA_AT, MIN_FRAME + 1)),
-            late.eq(frame.byte),
-            distance.eq(written - self.read),
-            wrote.eq(write),
-            self.ring.en.eq(write),
-            self.ring.addr.eq(written),
-            self.ring.data.eq(late),
-        ]
-        with m.If(write):
-            m.d.sync += written.eq(written + 1)
-        with m.If(begin):
-            m.d.sync += written.eq(self.committed)
-        return data & ~room, written

@@ -30,22 +30,7 @@ from equilif_golden.link.udp import (
     header,
 )
 from equilif_hdl.fixed import ram
-from equilif_hdl.link.ethernet import (
-    ARP_TARGET_IP,
-    ARP_TARGET_MAC,
-    DATA_AT,
-    GAP,
-    IP_AT,
-    IP_CHECKSUM,
-    IP_LENGTH,
-    NUMBER_AT,
-    PREAMBLE,
-    TARGET_IP,
-    TARGET_PORT,
-    UDP_AT,
-    UDP_LENGTH,
-    lookup,
-)
+from equilif_hdl.link.ethernet import GAP, PREAMBLE, Offset, lookup
 from equilif_hdl.link.udp_receiver import (
     ADDRESS_OF,
     BUFFER_BYTES,
@@ -65,7 +50,7 @@ SLOT, FIELD = 1 << 8, 2 << 8
 LENGTH_FIELD, CHECKSUM_FIELD, UDP_LENGTH_FIELD, NUMBER_FIELD = FIELD, FIELD + 1, FIELD + 3, FIELD + 4
 #: index of the last byte before the FCS of a short frame, with the preamble
 LAST = len(PREAMBLE) + MIN_FRAME - FCS_BYTES - 1
-assert DATA_AT + REPLY_BYTES < 1 << 8
+assert Offset.DATA + REPLY_BYTES < 1 << 8
 
 
 def _header(frame: bytes, variable: Mapping[int, tuple[int, int]]) -> list[int]:
@@ -81,18 +66,22 @@ def _header(frame: bytes, variable: Mapping[int, tuple[int, int]]) -> list[int]:
 def headers(station: Station) -> tuple[list[int], list[int]]:
     """Headers of a datagram and of an ARP reply."""
     udp = {
-        0: (SLOT + MAC, 6),
-        IP_LENGTH + 1: (LENGTH_FIELD, 1),
-        IP_CHECKSUM: (CHECKSUM_FIELD, 2),
-        TARGET_IP: (SLOT + ADDRESS_OF, 4),
-        TARGET_PORT: (SLOT + PORT_OF, 2),
-        UDP_LENGTH + 1: (UDP_LENGTH_FIELD, 1),
-        NUMBER_AT: (NUMBER_FIELD, 4),
+        Offset.TARGET_MAC: (SLOT + MAC, 6),
+        Offset.IP_LENGTH + 1: (LENGTH_FIELD, 1),
+        Offset.IP_CHECKSUM: (CHECKSUM_FIELD, 2),
+        Offset.TARGET_IP: (SLOT + ADDRESS_OF, 4),
+        Offset.TARGET_PORT: (SLOT + PORT_OF, 2),
+        Offset.UDP_LENGTH + 1: (UDP_LENGTH_FIELD, 1),
+        Offset.NUMBER: (NUMBER_FIELD, 4),
     }
-    reply = {0: (SLOT + MAC, 6), ARP_TARGET_MAC: (SLOT + MAC, 6), ARP_TARGET_IP: (SLOT + ADDRESS_OF, 4)}
+    reply = {
+        Offset.TARGET_MAC: (SLOT + MAC, 6),
+        Offset.ARP_TARGET_MAC: (SLOT + MAC, 6),
+        Offset.ARP_TARGET_IP: (SLOT + ADDRESS_OF, 4),
+    }
     return (
-        _header(datagram(station, NOBODY, header(0))[:DATA_AT], udp),
-        _header(arp(ARP_REPLY, station, NOBODY, NOBODY.mac)[: ARP_TARGET_IP + 4], reply),
+        _header(datagram(station, NOBODY, header(0))[: Offset.DATA], udp),
+        _header(arp(ARP_REPLY, station, NOBODY, NOBODY.mac)[: Offset.ARP_TARGET_IP + 4], reply),
     )
 
 
@@ -275,17 +264,17 @@ class Transmitter(wiring.Component):
         total = Signal(17)
         operand = Signal(16)
         m.d.sync += [
-            length.eq(left + (DATA_AT - IP_AT)),
-            udp_length.eq(left + (DATA_AT - UDP_AT)),
+            length.eq(left + (Offset.DATA - Offset.IP)),
+            udp_length.eq(left + (Offset.DATA - Offset.UDP)),
             operand.eq(0),
         ]
         with m.If(step == 7):
             m.d.sync += operand.eq(left)
         with m.Elif((step >= 3) & (step < 7)):
             m.d.sync += operand.eq(Mux(step[0], data << 8, data))
-        empty = datagram(self.station, NOBODY, header(0))
+        first = datagram(self.station, NOBODY, header(0))[Offset.IP_CHECKSUM :][:2]
         with m.If(step == 0):
-            m.d.sync += total.eq(int.from_bytes(empty[IP_CHECKSUM : IP_CHECKSUM + 2], "big") ^ 0xFFFF)
+            m.d.sync += total.eq(int.from_bytes(first, "big") ^ 0xFFFF)
         with m.Elif(step < 10):  # a cycle more for the carry
             m.d.sync += total.eq(total[:16] + operand + total[16])
         return Cat(length, ~total[8:16], ~total[:8], udp_length, number)

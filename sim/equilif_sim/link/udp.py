@@ -185,33 +185,28 @@ def random_host() -> Station:
 
 def changed(frame: bytes) -> bytes:
     """A frame with a change, and mostly a right FCS."""
-    body = bytearray(frame[:-FCS_BYTES])
-    choice = random.randrange(6)
+    body, fcs = frame[:-FCS_BYTES], frame[-FCS_BYTES:]
     at = random.randrange(min(len(body), 60))
-    if choice == 0:
-        body[at] ^= 1 << random.randrange(8)
-    elif choice == 1:
-        body[at] = random.getrandbits(8)
-    elif choice == 2:
-        body = body[: random.randrange(1, len(body) + 1)]
-        return (
-            bytes(body) + sealed(bytes(body))[-FCS_BYTES:] if random.random() < 0.5 else sealed(bytes(body))
-        )
-    elif choice == 3:
-        body += random.randbytes(random.randrange(1, 40))
-    elif choice == 4:
-        body[at : at + 2] = random.choice([b"\0\0", b"\xff\xff", b"\x07\xff", b"\0\x1f", b"\0\x20"])
-    else:
-        found = bytearray(frame)
-        found[random.randrange(len(found))] ^= 1 << random.randrange(8)
-        return bytes(found)
-    return sealed(bytes(body))
+    short = body[: random.randrange(1, len(body) + 1)]
+    word = random.choice([b"\0\0", b"\xff\xff", b"\x07\xff", b"\0\x1f", b"\0\x20"])
+    return random.choice(
+        [
+            rewritten(frame, {at: body[at] ^ 1 << random.randrange(8)}, checked=False),
+            rewritten(frame, {at: random.getrandbits(8)}, checked=False),
+            sealed(body[:at] + word + body[at + 2 :]),
+            sealed(body + random.randbytes(random.randrange(1, 40))),
+            sealed(short),
+            short + sealed(short)[-FCS_BYTES:],
+            rewritten(frame, {at: body[at] ^ 1 << random.randrange(8)}, checked=False)[:-FCS_BYTES] + fcs,
+        ]
+    )
 
 
-def hostile(board: Station, number: int) -> bytes:
-    """A frame that the network may carry, right or wrong."""
+def hostile(board: Station, number: int, data: bytes | None = None) -> bytes:
+    """A frame that the network may carry, right or wrong.  ``data``: of a datagram; default: random."""
     sender = random_host()
-    data = random.randbytes(random.choice([0, 1, 13, 14, 15, random.randrange(200)]))
+    if data is None:
+        data = random.randbytes(random.choice([0, 1, 13, 14, 15, random.randrange(200)]))
     to = random.choice([board, board, board, FOREIGN, Station(BROADCAST, board.ip, board.port)])
     frame = random.choice(
         [
