@@ -63,7 +63,7 @@ EXPLAINED = {
     (
         "udp",
         "link/udp_receiver.py",
-        "m.d.sync += used.eq(self.used | request.has_peer << request.peer | request.pending << request.slot)",
+        "m.d.sync += used.eq(self.used | session.has_peer << session.peer | session.pending << session.slot)",
         "cnot0 Y[0] by 2",
     ): (
         "slot 0 is the last choice in place of the first; differs only if a request begins in the cycle in "

@@ -171,7 +171,7 @@ class UdpLine(Line):
             self.pins.tx_valid.eq(transmitter.tx_valid),
             receiver.used.eq(transmitter.used),
             receiver.done.eq(transmitter.done),
-            transmitter.request.eq(receiver.request),
+            transmitter.session.eq(receiver.session),
             sent.w_data.eq(self.i.payload),
             sent.w_en.eq(self.i.valid),
             self.i.ready.eq(sent.w_rdy),

@@ -46,7 +46,7 @@ NOBODY = Station(bytes(6), bytes(4))
 assert BUFFER_BYTES <= 1 << 8 and MAX_LENGTH == (1 << 11) - 1 and FCS_BYTES == 4
 
 
-class Request(Fields):
+class Session(Fields):
     """``pending``: a frame is to be answered; ``is_arp``: by an ARP reply, else by the last number; ``slot``:
     of its sender.  ``last``, ``peer``, ``has_peer``: number and slot of the last accepted datagram.
     """
@@ -59,7 +59,7 @@ class Request(Fields):
     has_peer: Value
 
 
-REQUEST: Layout[Request] = Layout(
+SESSION: Layout[Session] = Layout(
     {"pending": 1, "is_arp": 1, "slot": 2, "last": 32, "peer": 2, "has_peer": 1}
 )
 
@@ -110,7 +110,7 @@ class Receiver(wiring.Component):
     data, write, begin, accept, overflow
         As of equilif_hdl.link.udp.Ring.
     buffer : write port of the buffer
-    request : Out(REQUEST)
+    session : Out(SESSION)
     done : In(1)
         The answer is sent.
     used : In(4)
@@ -128,7 +128,7 @@ class Receiver(wiring.Component):
     begin: Signal
     accept: Signal
     overflow: Signal
-    request: Request
+    session: Session
     done: Signal
     used: Signal
 
@@ -146,7 +146,7 @@ class Receiver(wiring.Component):
                 "begin": Out(1),
                 "accept": Out(1),
                 "overflow": In(1),
-                "request": Out(REQUEST),
+                "session": Out(SESSION),
                 "done": In(1),
                 "used": In(SLOTS),
             }
@@ -180,10 +180,10 @@ class Receiver(wiring.Component):
         with m.If(frame.start):
             m.d.sync += bad.eq(0)
 
-        request = self.request
+        session = self.session
         may_respond = Signal()
         with m.If(begin):
-            m.d.sync += may_respond.eq(~request.pending)
+            m.d.sync += may_respond.eq(~session.pending)
         ended = Signal()
         good = Signal()
         good_udp = Signal()
@@ -199,14 +199,14 @@ class Receiver(wiring.Component):
         ]
         with m.If(self.accept):
             m.d.sync += [
-                request.last.eq(number),
-                request.peer.eq(slot),
-                request.has_peer.eq(1),
+                session.last.eq(number),
+                session.peer.eq(slot),
+                session.has_peer.eq(1),
             ]
         with m.If(self.done):
-            m.d.sync += request.pending.eq(0)
+            m.d.sync += session.pending.eq(0)
         with m.If(respond):
-            m.d.sync += [request.pending.eq(1), request.slot.eq(slot), request.is_arp.eq(is_arp)]
+            m.d.sync += [session.pending.eq(1), session.slot.eq(slot), session.is_arp.eq(is_arp)]
         return m
 
     def _length(self, m: Module) -> _Length:
@@ -284,7 +284,7 @@ class Receiver(wiring.Component):
         """Whether the number is newer than the last one, and the number; of a byte two cycles later."""
         frame = self.frame
         last = Signal(8)  # byte of the last number
-        m.d.sync += last.eq(self.request.last.word_select((frame.next_index - Offset.NUMBER)[:2], 8))
+        m.d.sync += last.eq(self.session.last.word_select((frame.next_index - Offset.NUMBER)[:2], 8))
         number = Signal(32)
         borrow = Signal()
         changed = Signal()  # `difference` is new
@@ -327,10 +327,10 @@ class Receiver(wiring.Component):
 
     def _store_sender(self, m: Module, begin: Value, is_arp: Signal) -> tuple[Signal, Value]:
         """Write the sender into a free slot; returns the slot, and whether its MAC is that of a group."""
-        frame, request = self.frame, self.request
+        frame, session = self.frame, self.session
         slot = Signal(2)
         used = Signal(SLOTS)
-        m.d.sync += used.eq(self.used | request.has_peer << request.peer | request.pending << request.slot)
+        m.d.sync += used.eq(self.used | session.has_peer << session.peer | session.pending << session.slot)
         with m.If(begin):
             m.d.sync += slot.eq(lowest_set(~used))
         udp, arp = Signal(6), Signal(6)

@@ -38,9 +38,9 @@ from equilif_hdl.link.udp_receiver import (
     MAC,
     NOBODY,
     PORT_OF,
-    REQUEST,
+    SESSION,
     SLOTS,
-    Request,
+    Session,
 )
 from equilif_hdl.typed import Stream
 
@@ -94,7 +94,7 @@ class Transmitter(wiring.Component):
         Bytes to the host.
     tx_data, tx_valid : Out(8), Out(1)
         As equilif_hdl.link.ethernet.PINS.
-    request, done : In(REQUEST), Out(1)
+    session, done : In(SESSION), Out(1)
         As of Receiver.
     received : write port
         Writes of the receiver to the buffer.
@@ -107,7 +107,7 @@ class Transmitter(wiring.Component):
     i: Stream[Signal]
     tx_data: Signal
     tx_valid: Signal
-    request: Request
+    session: Session
     done: Signal
     received: memory.WritePort
     used: Signal
@@ -119,7 +119,7 @@ class Transmitter(wiring.Component):
                 "i": In(stream.Signature(8)),
                 "tx_data": Out(8),
                 "tx_valid": Out(1),
-                "request": In(REQUEST),
+                "session": In(SESSION),
                 "done": Out(1),
                 "received": Out(BUFFER_WRITE),
                 "used": Out(SLOTS),
@@ -128,7 +128,7 @@ class Transmitter(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        request = self.request
+        session = self.session
         buffer = m.submodules.buffer = ram(8, BUFFER_BYTES, "distributed")
         rd = buffer.read_port()
         sent = Signal()  # the reply was sent
@@ -161,13 +161,13 @@ class Transmitter(wiring.Component):
                 m.d.sync += [
                     step.eq(0),
                     data_at.eq(0),
-                    number.eq(request.last),
-                    responding.eq(request.pending),
-                    is_arp.eq(request.pending & request.is_arp),
-                    slot.eq(Mux(request.pending, request.slot, request.peer)),
-                    left.eq(Mux(request.pending, 0, count)),
+                    number.eq(session.last),
+                    responding.eq(session.pending),
+                    is_arp.eq(session.pending & session.is_arp),
+                    slot.eq(Mux(session.pending, session.slot, session.peer)),
+                    left.eq(Mux(session.pending, 0, count)),
                 ]
-                with m.If(request.pending | full & request.has_peer):
+                with m.If(session.pending | full & session.has_peer):
                     m.next = "HEADER"
             with m.State("HEADER"):
                 with m.If(step == last_step):
@@ -250,7 +250,7 @@ class Transmitter(wiring.Component):
         ]
         with m.If(collect):
             m.d.sync += [count.eq(count + 1), full.eq((self.i.payload == END) | (count == REPLY_BYTES - 1))]
-        with m.If(sent | full & ~self.request.has_peer):
+        with m.If(sent | full & ~self.session.has_peer):
             m.d.sync += [count.eq(0), full.eq(0)]
         return count, full
 
