@@ -74,7 +74,7 @@ def headers(station: Station) -> tuple[list[int], list[int]]:
         Offset.UDP_LENGTH + 1: (UDP_LENGTH_FIELD, 1),
         Offset.NUMBER: (NUMBER_FIELD, 4),
     }
-    reply = {
+    reply: dict[int, tuple[int, int]] = {
         Offset.TARGET_MAC: (SLOT + MAC, 6),
         Offset.ARP_TARGET_MAC: (SLOT + MAC, 6),
         Offset.ARP_TARGET_IP: (SLOT + ADDRESS_OF, 4),
