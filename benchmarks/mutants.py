@@ -75,7 +75,6 @@ from equilif_sim.library import compiled
 from equilif_sim.link.engine_stub import HostBench
 from equilif_sim.link.slip import Slip
 from equilif_sim.link.uart import Uart
-from equilif_sim.link.udp import Rgmii
 from equilif_sim.mutate import INPUT, Mutant, mutants, sample, switched
 from equilif_sim.sdram import SdramBench, small
 from equilif_sim.sdram_chip import WORDS
@@ -246,11 +245,11 @@ TARGETS: dict[str, Target] = {
     "queue": Target(WordQueue, "front_end.queue", {"phases": 24}),
     "button": Target(lambda: Button(5), "front_end.button", {"divisor": 5, "ticks": 3000}),
     "udp": Target(
-        lambda: Rgmii(Udp()),
+        lambda: Udp().line(),
         "link.udp",
         {"period_ps": 10_000, "frames": 30},
         "frames_of_all_kinds",
-        ("link/udp.py",),
+        ("link/udp.py", "link/ethernet.py", "link/udp_receiver.py", "link/udp_transmitter.py"),
     ),
     "reservoir": Target(WordReservoir, "link.reservoir", {"rooms": 3}),
     "flash cache": _flash_cache(),

@@ -16,7 +16,7 @@ from amaranth.lib.cdc import ResetSynchronizer
 
 from equilif_golden.fixed import check_int
 from equilif_golden.link.udp import ADDRESS, MAX_DATA, PORT
-from equilif_hdl.link import uart, udp, usb
+from equilif_hdl.link import ethernet, uart, udp, usb
 from equilif_hdl.link.transport import Transport
 from equilif_hdl.link.uart import BITS, MIN_DIVISOR, Uart
 
@@ -140,7 +140,7 @@ def rgmii_resource(
     """Pins for :class:`UdpLink`.  ``rx``, ``tx``: clock, control, data.  ``reset``: active low."""
     signals = [
         Subsignal("reset", PinsN(reset, dir="o")),
-        Subsignal("rx_clock", Pins(rx[0], dir="i"), Clock(udp.ETH_HZ)),
+        Subsignal("rx_clock", Pins(rx[0], dir="i"), Clock(ethernet.ETH_HZ)),
         Subsignal("rx_control", Pins(rx[1], dir="i")),
         Subsignal("rx_data", Pins(rx[2], dir="i", assert_width=4)),
         Subsignal("tx_clock", Pins(tx[0], dir="o")),
@@ -180,12 +180,12 @@ class UdpLink:
 
     @property
     def bytes_per_second(self) -> float:
-        return udp.ETH_HZ * MAX_DATA / (MAX_DATA + self.overhead)
+        return ethernet.ETH_HZ * MAX_DATA / (MAX_DATA + self.overhead)
 
     def transport(self, clock_hz: float) -> udp.Udp:
         return udp.Udp(self.address, self.port, clock_hz)
 
-    def join(self, m: Module, platform: Platform, pins: udp.Pins) -> None:
+    def join(self, m: Module, platform: Platform, pins: ethernet.Pins) -> None:
         port = platform.request(self.resource, self.phy, dir="-")
         m.domains.eth = ClockDomain("eth")
         m.submodules.rgmii_clock = clock = io.Buffer(io.Direction.Input, port.rx_clock)
@@ -193,9 +193,11 @@ class UdpLink:
         m.submodules.rgmii_reset = ResetSynchronizer(ResetSignal("sync"), domain="eth")
         m.submodules.rgmii_phy_reset = reset = io.Buffer(io.Direction.Output, port.reset)
         m.d.comb += reset.o.eq(ResetSignal("sync"))
+        control = Signal(2)  # at both edges of the clock
+        m.d.comb += [pins.rx_valid.eq(control[0]), pins.rx_error.eq(control[0] ^ control[1])]
         for name, pads, value in (
             ("data", port.rx_data, pins.rx_data),
-            ("control", port.rx_control, pins.rx_control),
+            ("control", port.rx_control, control),
         ):
             m.submodules[f"rgmii_rx_{name}"] = pin = io.Buffer(io.Direction.Input, pads)
             for k, bit in enumerate(pin.i):

@@ -24,7 +24,7 @@ EXAMPLE = f"{SCHEME}{ADDRESS}"
 LONGEST = 2048
 CABLE = (
     "check the cable (gigabit), the address of the board's bitstream, and that this computer is in the same "
-    "network (ping the address)"
+    "network"
 )
 
 

@@ -17,8 +17,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from equilif_golden.link.protocol import ESC, ESC_END, ESC_ESC
+from equilif_hdl.link.ethernet import ETH_HZ, GAP
 from equilif_hdl.link.uart import Uart
-from equilif_hdl.link.udp import ETH_HZ, GAP, Udp
+from equilif_hdl.link.udp import Udp
 
 UART = r"""
 // Frames of 10 bits, low bit first; a bit lasts GAP cycles on both sides.
@@ -94,7 +95,8 @@ struct LinkPeer {
     }
     void reset(Vboard &top) {
         top.RX_DATA = 0;
-        top.RX_CONTROL = 0;
+        top.RX_VALID = 0;
+        top.RX_ERROR = 0;
         top.eth_rst = 1;
         clock(top);
         clock(top);
@@ -115,7 +117,7 @@ struct LinkPeer {
         for (phase += ETH_HZ; phase >= CLOCK_HZ; phase -= CLOCK_HZ) cycle(top);
     }
     void cycle(Vboard &top) {
-        top.RX_CONTROL = sending ? 3 : 0;
+        top.RX_VALID = sending;
         top.RX_DATA = sending ? frame[sent] : 0;
         clock(top);
         if (pause) pause--;
@@ -155,7 +157,8 @@ struct LinkPeer {
 def udp(transport: Udp) -> str:
     names = {
         "RX_DATA": "pins___05Frx_data",
-        "RX_CONTROL": "pins___05Frx_control",
+        "RX_VALID": "pins___05Frx_valid",
+        "RX_ERROR": "pins___05Frx_error",
         "TX_DATA": "pins___05Ftx_data",
         "TX_VALID": "pins___05Ftx_valid",
         "ETH_HZ": str(round(ETH_HZ)),

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import random
 import shutil
 import zlib
-from ipaddress import IPv4Address
+from dataclasses import asdict, replace
 
 import pytest
 from hypothesis import given
@@ -15,9 +14,13 @@ from hypothesis import strategies as st
 pytest.importorskip("amaranth_boards")
 pytest.importorskip("cocotbext.eth")
 
+from equilif.host.client import Client
+from equilif.host.udp import UdpPort
 from equilif_boards import BOARDS
 from equilif_golden.engine.config import EngineConfig
-from equilif_golden.link.protocol import END, Status, slip
+from equilif_golden.engine.isa import Op
+from equilif_golden.engine.port import Region
+from equilif_golden.link.protocol import END, slip
 from equilif_golden.link.udp import (
     ADDRESS,
     MAX_DATA,
@@ -35,9 +38,9 @@ from equilif_golden.link.udp import (
 )
 from equilif_hdl.link.udp import Udp
 from equilif_hdl.top import Top
-from equilif_sim import board as simulation
+from equilif_sim.board import BoardNetwork, Cable, SimulatedBoard
 from equilif_sim.link.frames import RandomFrames
-from equilif_sim.link.udp import Rgmii, RgmiiTop, StubTop, hostile
+from equilif_sim.link.udp import hostile
 from equilif_sim.tools.run import simulate
 from tests.plans import SMALL, pads
 
@@ -150,109 +153,70 @@ SMALL_ENGINE = EngineConfig(
 def test_frames_of_all_kinds(frames, tmp_path):
     """Responses and bytes are those of the model."""
     config = {"period_ps": 10_000, "frames": frames}
-    assert simulate(Rgmii(Udp()), BENCH, tmp_path, config=config, only="frames_of_all_kinds") == 1
+    assert simulate(Udp().line(), BENCH, tmp_path, config=config, only="frames_of_all_kinds") == 1
 
 
 @pytest.mark.regress
 @pytest.mark.parametrize("period_ps", [10_000, 20_832])
 def test_datagrams_in_both_directions(period_ps, tmp_path):
     """With the design at 100 MHz and 48 MHz."""
-    assert simulate(Rgmii(Udp()), BENCH, tmp_path, config={"period_ps": period_ps}, only="datagrams") == 2
-
-
-#: counters of StubTop, for the driver of a simulated board
-STROBES = """extern "C" {
-uint32_t board_writes(Board *b) { return b->top->writes; }
-uint32_t board_starts(Board *b) { return b->top->starts; }
-uint32_t board_program(Board *b) { return b->top->program; }
-}"""
-
-
-def wrong_frames(board: Station, frames: RandomFrames, number: int, rng: random.Random) -> bytes:
-    """A frame that is wrong for the network or for the host."""
-    choice = rng.random()
-    if choice < 0.3:  # a datagram with a wrong command
-        return datagram(HOST, board, header(number) + slip(rng.choice(frames.kinds)()))
-    if choice < 0.4:  # of any kind, with random data
-        return hostile(board, number)
-    right = slip(rng.choice([frames.load, frames.run, frames.write])())
-    other = bytes([192, 168, 1, 51])
-    to, mark = rng.choice(
-        [
-            (dataclasses.replace(board, mac=bytes([2, 0, *other])), header(number)),
-            (dataclasses.replace(board, mac=b"\xff" * 6), header(number)),
-            (dataclasses.replace(board, ip=other), header(number)),
-            (dataclasses.replace(board, port=board.port ^ 1), header(number)),
-            (board, header(rng.randint(1, 3))),  # old
-            (board, header(number)[:3] + b"x" + header(number)[4:]),
-            (board, None),
-        ]
-    )
-    sent = bytearray(datagram(HOST, to, (mark or header(number)) + right))
-    if mark is None:
-        sent[rng.randrange(len(sent))] ^= 1 << rng.randrange(8)
-    return bytes(sent)
+    assert simulate(Udp().line(), BENCH, tmp_path, config={"period_ps": period_ps}, only="datagrams") == 2
 
 
 @pytest.mark.regress
 @pytest.mark.skipif(not shutil.which("g++"), reason="a simulation is compiled with g++")
-def test_ten_thousand_wrong_frames_cause_no_strobe(monkeypatch):
-    """In the design with EngineStub, from the data of the PHY on; afterwards right ones do."""
-    monkeypatch.setattr(simulation, "Top", StubTop)
-    monkeypatch.setattr(simulation, "DRIVER", simulation.DRIVER + STROBES)
+def test_ten_thousand_wrong_frames_change_nothing():
+    """In the complete design, from the data of the PHY on."""
     rng = random.Random(1)
     random.seed(2)
-    board = simulation.SimulatedBoard(SMALL_ENGINE, transport=Udp(), frame_bytes=600, build_id=0x57AB)
-    ethernet = simulation.BoardNetwork(board)
+    board = SimulatedBoard(SMALL_ENGINE, transport=Udp(), frame_bytes=600, build_id=0x57AB)
+    client = Client(UdpPort(Cable(BoardNetwork(board)), "board", timeout=0.02))
     frames = RandomFrames(SMALL_ENGINE, 600, rng)
-    number = 0
 
-    def strobes() -> list[int]:
+    def state() -> list[int]:
         return [
-            getattr(board._lib, f"board_{name}")(board._board) & 0xFFFFFFFF
-            for name in ("writes", "starts", "program")
+            int(value)
+            for region, size in ((Region.WEIGHT, 64), (Region.VALUE, 64), (Region.COUNTER, 1))
+            for value in client.read(region, 0, size)
         ]
 
-    def send(frame: bytes) -> bytes:
-        """Frames of the board meanwhile."""
+    client.load([Op.HALT()])
+    client.write(Region.WEIGHT, 0, [rng.randrange(-128, 128) for _ in range(64)])
+    first = client.run(learn=True, write=(0, [*rng.randbytes(64)]), read=(0, 8))
+    before = state()
+    numbers = client.port._numbers
+    endpoint = Endpoint(BOARD, last=numbers.number)
+    answered = 0
+    for _ in range(10_000):
+        number = (endpoint.last + rng.choice([1, 1, 2, 100])) % (1 << 32)
+        right = rng.random() < 0.6
+        kinds = [frames.load, frames.run, frames.write] if right else frames.kinds
+        frame = hostile(BOARD, number, slip(rng.choice(kinds)()))
+        if right and replace(endpoint).receive(frame)[0]:
+            frame = frame[:-1] + bytes([frame[-1] ^ 1])  # a right command is damaged
+        endpoint.receive(frame)
         board.write(slip(frame))
         while board._waiting:
             board.step(2_000)
         board.step(200)
-        found, board._ready = board._ready, b""
-        return found
-
-    def execute() -> None:
-        nonlocal number
-        for frame in (frames.load(), frames.run(), frames.write()):
-            number += 1
-            found = send(datagram(HOST, BOARD, header(number) + slip(frame)))
-            while not (replies := ethernet.datagrams(found)):
-                found = board.read(4096)
-            payload, receiver = replies[0]
-            assert number_of(payload) == number and receiver == (str(IPv4Address(HOST.ip)), HOST.port)
-            assert payload[8:10] == bytes([Status.OK, frame[1]])
-
-    execute()
-    before = strobes()
-    assert min(before) > 0
-    answered = 0
-    for _ in range(10_000):
-        number += rng.choice([1, 1, 2, 100])
-        answered += bool(send(wrong_frames(BOARD, frames, number, rng)))
-    assert strobes() == before and answered > 2_000
+        answered += bool(board._ready)
+        board._ready = b""
     while board.read(4096):
         pass
-    execute()
-    assert all(now > then for now, then in zip(strobes()[:2], before, strict=False))
+    assert answered > 1_000
+    numbers.number = endpoint.last
+    assert state() == before
+    assert client.run(learn=False, read=(0, 8)).cycles == first.cycles, "another program"
+    client.run(learn=False, write=(0, [1, 2, 3]), read=(0, 8))
+    assert state() != before
 
 
 @pytest.mark.regress
 def test_complete_design_over_udp(tmp_path):
     options = {"build_id": 0x1234, "frame_bytes": 300}
-    top = RgmiiTop(Top(SMALL_ENGINE, transport=Udp(), **options))
+    top = Top(SMALL_ENGINE, transport=Udp(), **options)
     settings = {
-        "engine": dataclasses.asdict(SMALL_ENGINE),
+        "engine": asdict(SMALL_ENGINE),
         "transport": "udp",
         "period_ps": 10_000,
         **options,

@@ -43,12 +43,9 @@ ARP_REQUEST, ARP_REPLY = 1, 2
 VERSION_IHL = 0x45  #: IPv4 without options
 DONT_FRAGMENT = 0x4000
 TTL = 64
-ICMP, UDP_PROTOCOL = 1, 17
-ECHO_REQUEST, ECHO_REPLY = 8, 0
-#: minimum and maximum IP length of an accepted packet: the device tests bits of it
-MIN_LENGTH, MAX_LENGTH = 32, 2047
-#: maximum IP length of an answered echo request: buffer of the device
-MAX_ECHO = 88
+UDP_PROTOCOL = 17
+#: minimum and maximum IP length of an accepted packet
+MIN_LENGTH, MAX_LENGTH = IP.size + UDP.size + HEADER.size, 2047
 #: a new host leaves a random gap after the number of the last one, which may still have datagrams under way
 GAPS = (1 << 16, 1 << 24)
 
@@ -115,31 +112,19 @@ class Station:
         return cls(hardware_address(address), packed(address), check_int(port, "port", 1, 0xFFFF, "UDP"))
 
 
-def ip_frame(source: Station, target: Station, protocol: int, content: bytes) -> bytes:
-    """Ethernet frame of an IP packet."""
-    length = IP.size + len(content)
-    fields = (VERSION_IHL, 0, length, 0, DONT_FRAGMENT, TTL, protocol)
+def datagram(source: Station, target: Station, payload: bytes) -> bytes:
+    """Ethernet frame of a datagram, without a UDP checksum: frames of the link have a CRC."""
+    content = UDP.pack(source.port, target.port, UDP.size + len(payload), 0) + payload
+    fields = (VERSION_IHL, 0, IP.size + len(content), 0, DONT_FRAGMENT, TTL, UDP_PROTOCOL)
     check = checksum(IP.pack(*fields, 0, source.ip, target.ip))
     head = IP.pack(*fields, check, source.ip, target.ip)
     return sealed(ETHERNET.pack(target.mac, source.mac, ETHERTYPE_IP) + head + content)
-
-
-def datagram(source: Station, target: Station, payload: bytes) -> bytes:
-    """Ethernet frame of a datagram, without a UDP checksum: frames of the link have a CRC."""
-    ports = UDP.pack(source.port, target.port, UDP.size + len(payload), 0)
-    return ip_frame(source, target, UDP_PROTOCOL, ports + payload)
 
 
 def arp(operation: int, source: Station, target: Station, to: bytes) -> bytes:
     """Ethernet frame of ARP, sent to MAC ``to``."""
     content = ARP.pack(*ARP_HEAD, operation, source.mac, source.ip, target.mac, target.ip)
     return sealed(ETHERNET.pack(to, source.mac, ETHERTYPE_ARP) + content)
-
-
-def echo(kind: int, source: Station, target: Station, rest: bytes) -> bytes:
-    """Ethernet frame of an ICMP echo.  ``rest``: identifier, sequence number, data."""
-    check = checksum(bytes((kind, 0, 0, 0)) + rest)
-    return ip_frame(source, target, ICMP, bytes((kind, 0)) + check.to_bytes(2, "big") + rest)
 
 
 def opened(frame: bytes) -> tuple[Station, Station, bytes] | None:
@@ -191,12 +176,8 @@ class Endpoint:
         if not MIN_LENGTH <= length <= min(MAX_LENGTH, len(packet)) or checksum(packet[: IP.size]):
             return nothing
         content = packet[IP.size : length]
-        if protocol == ICMP and content[:2] == bytes((ECHO_REQUEST, 0)) and length <= MAX_ECHO:
-            return b"", self._echoed(Station(mac, ip), content)
-        if protocol != UDP_PROTOCOL:
-            return nothing
         source, port, size, _ = UDP.unpack_from(content)
-        if port != self.station.port or size != len(content):
+        if protocol != UDP_PROTOCOL or port != self.station.port or size != len(content):
             return nothing
         sender = Station(mac, ip, source)
         number = number_of(content[UDP.size :])
@@ -219,13 +200,6 @@ class Endpoint:
             data, line = line[: min(end, REPLY_BYTES)], line[min(end, REPLY_BYTES) :]
             frames.append(datagram(self.station, self.peer, header(self.last) + data))
         return frames
-
-    def _echoed(self, sender: Station, content: bytes) -> bytes:
-        """Echo reply with the request's checksum, changed by the change of the type (RFC 1624)."""
-        check = int.from_bytes(content[2:4], "big") + (ECHO_REQUEST << 8)
-        check = (check & 0xFFFF) + (check >> 16)
-        reply = bytes((ECHO_REPLY, 0)) + check.to_bytes(2, "big") + content[4:]
-        return ip_frame(self.station, sender, ICMP, reply)
 
 
 class TakenOver(OSError):
