@@ -34,7 +34,6 @@ with lazy():
     from equilif.data.encoding import about
     from equilif.hardware import boards as known_boards
     from equilif.hardware import resources
-    from equilif.show import diagram
     from equilif.training import options, resolve
     from equilif.training.settings import description, netfile, patches
     from equilif.training.storage import history, records, saved
@@ -42,8 +41,6 @@ with lazy():
 command = panel("Networks")
 #: tables of the network's shape
 SHAPE = ("population", "synapse", "phases", "numbers")
-#: what a picture can be
-PICTURES = (".png", ".svg", ".pdf")
 
 
 @command
@@ -168,7 +165,7 @@ def show(
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="Output file of the diagram: .png, .svg or .pdf.", show_default="none"),
+        typer.Option(help="Output file (.md) of a diagram of the network in Mermaid.", show_default="none"),
         OUTPUT,
     ] = None,
     data_options: OwnOptions = MADE,
@@ -178,12 +175,11 @@ def show(
 
     Checks the network file; trains nothing.
 
-    Example:  [bold]equilif show net.toml digits --out net.png[/]
+    Example:  [bold]equilif show net.toml digits --out net.md[/]
     """
     if out is not None:
-        if out.suffix.lower() not in PICTURES:
-            raise ValueError(f"--out must end in {', '.join(PICTURES)}, not be {str(out)!r}")
-        draw = diagram.draw  # needs matplotlib, before anything is printed
+        if out.suffix.lower() != ".md":
+            raise ValueError(f"--out must end in .md, not be {str(out)!r}")
         files.check(out)
     given = [*data_options.flags, *(["--data"] if folder is not None else [])]
     if given and data is None and (network not in set(Data) or data_options.flags):
@@ -191,8 +187,8 @@ def show(
     found = _resources(network, data, folder, data_options)
     show_network.network(found)
     if out is not None:
-        draw(found, out)
-        console.console.print(f"drew {console.literal(out)}")
+        files.write(out, files.printable(show_network.diagram(found)).encode())
+        console.console.print(f"wrote {console.literal(out)}")
     return {**found.to_dict(), "data": data, "out": out}
 
 

@@ -88,15 +88,43 @@ def network(resources: NetworkResources) -> None:
     boards(resources.fits or ())
 
 
+#: shapes of the boxes of a diagram, by kind of population
+BOXES = {"input": "([{}])", "output": "([{}])", "attention": "[({})]"}
+
+
+def diagram(resources: NetworkResources) -> str:
+    """Mermaid flowchart of a network, as a block of Markdown.  Biases are a line in the box of their target;
+    a dotted synapse does not learn.
+    """
+    populations = [p for p in resources.populations if p.kind != "constant"]
+    nodes = {p.name: f"p{k}" for k, p in enumerate(populations)}
+    one_way = {
+        p.name for p in populations if p.kind == "input" or p.kind == "self_attention" and not p.energy
+    }
+    lines = ["```mermaid", "flowchart LR"]
+    for p in populations:
+        size = "size by the data" if p.size is None else f"{p.size:,}"
+        text = _label(p.name, f"{_kind(p)}, {size}", *(f"+ {name}" for name in p.biases))
+        lines.append(f"  {nodes[p.name]}{BOXES.get(p.kind, '[{}]').format(text)}")
+    for s in resources.synapses:
+        if s.pre in nodes:
+            both = s.feedback and not one_way & {s.pre, s.post}
+            arrow = ("<" if both else "") + ("-->" if s.learns else "-.->")
+            weights = "" if s.weights is None else f"{s.weights:,} {'values' if s.loaded else 'weights'}"
+            text = _label(*filter(None, (weights, s.text)))
+            lines.append(f"  {nodes[s.pre]} {arrow}{f'|{text}|' if text else ''} {nodes[s.post]}")
+    return "\n".join([*lines, "```", ""])
+
+
+def _label(*lines: str) -> str:
+    """Lines of text in Mermaid, in which all but letters, digits and a few signs are character codes."""
+    safe = ("".join(c if c.isalnum() or c in " _.," else f"#{ord(c)};" for c in line) for line in lines)
+    text = "<br>".join(safe)
+    return f'"{text}"' if text else ""
+
+
 def boards(fits: Iterable[Fit]) -> None:
-    """Builds that hold a network, and why others do not."""
-    for (holds, text), builds in by_result(fits).items():
-        line = f"{YES if holds else NO} {', '.join(builds)}: {literal(text)}"
-        console.print(line, soft_wrap=True)
-
-
-def by_result(fits: Iterable[Fit]) -> dict[tuple[bool, str], list[str]]:
-    """Builds by whether they hold a network, and the tiles that it needs or why they do not."""
+    """Builds that hold a network and the tiles that it needs, and why others do not."""
     found: dict[tuple[bool, str], list[str]] = {}
     for fit in fits:
         tiles = f"{fit.tiles:,} of {fit.design.config.tiles:,} tiles"
@@ -104,7 +132,9 @@ def by_result(fits: Iterable[Fit]) -> dict[tuple[bool, str], list[str]]:
             tiles += f", {fit.external:,} weights in the SDRAM"
         text = fit.short or (tiles if fit.learns else f"{tiles}, inference only")
         found.setdefault((not fit.short, text), []).append(fit.build)
-    return found
+    for (holds, text), builds in found.items():
+        line = f"{YES if holds else NO} {', '.join(builds)}: {literal(text)}"
+        console.print(line, soft_wrap=True)
 
 
 def builds(fits: Sequence[Fit]) -> str:

@@ -151,7 +151,7 @@ BASES: dict[str, dict[str, str | None]] = {
     "evaluate": {"network": "net.npz", "data": "digits"},
     "verify": {"data": "digits", "--samples": "2"},
     "init": {"data": "digits", "--out": "new.toml"},
-    "show": {"network": "net.toml", "data": "digits", "--out": "net.svg"},
+    "show": {"network": "net.toml", "data": "digits", "--out": "net.md"},
     "recall": {"data": "digits", "--stored": "8", "--steps": "2", "--out": "out"},
     "attention": {"network": "net.npz"},
     "gradient": {"data": "digits", "--epochs": "1", "--samples": "4"},
@@ -544,6 +544,7 @@ READERS: tuple[tuple[str, Callable[[Path, random.Random], None], str], ...] = (
     ("grid.toml", spoil_toml, "sweep grid.toml --out out"),
     ("net.toml", spoil_toml, "show net.toml digits"),
     ("net.toml", spoil_toml, "train digits --config net.toml --epochs 1 --out out"),
+    ("net.npz", spoil_npz, "show net.npz --out net.md"),
     ("swept/points/*.json", spoil_json, "sweep grid.toml --out swept"),
 )
 NAMES = [f"{file} {line.split()[0]}" for file, _, line in READERS]

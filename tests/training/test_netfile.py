@@ -1,8 +1,9 @@
-"""Network files: reading, writing, pictures, training; errors with line and key."""
+"""Network files: reading, writing, diagrams, training; errors with line and key."""
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import re
 import tomllib
@@ -18,6 +19,7 @@ from equilif.data.sets import images
 from equilif.data.sets.dataset import DataSet
 from equilif.hardware.resources import NetworkResources
 from equilif.report import run as reported
+from equilif.show import network as show_network
 from equilif.training.settings import netfile, tables
 from equilif.training.settings.description import Description, Sizes, schema
 from equilif.training.settings.patches import patched
@@ -25,7 +27,7 @@ from equilif.training.settings.presets import FOLDER, PRESETS, RATES, own, suite
 from equilif.training.storage.history import HISTORY, NETWORK, read_history
 from equilif_golden import network as networks
 from equilif_golden.kernel import Kernel
-from equilif_golden.network import Constant, Input, Lif, Network, Synapse, TokenRows
+from equilif_golden.network import Network, TokenRows
 from equilif_golden.places import PlacedError
 from equilif_golden.schedule import Schedule
 from tests.cli import error_of, output_and_json, run
@@ -661,80 +663,60 @@ def test_show_without_data(tmp_path):
     assert "sizes of input, output" in printed and "icebreaker" not in printed
 
 
-@pytest.mark.parametrize("kind, begin", [("png", b"\x89PNG"), ("svg", b"<?xml"), ("pdf", b"%PDF")])
-def test_pictures_are_deterministic(kind, begin, tmp_path):
-    pytest.importorskip("matplotlib")
+def test_diagram_output(tmp_path):
     path = write(tmp_path, GRAPH)
-    for k in range(2):
-        run("show", path, "--out", tmp_path / f"{k}.{kind}")
-    pictures = [(tmp_path / f"{k}.{kind}").read_bytes() for k in range(2)]
-    assert pictures[0].startswith(begin) and pictures[0] == pictures[1]
+    run("show", path, "digits", "--out", tmp_path / "net.md")
+    text = (tmp_path / "net.md").read_text()
+    assert text.startswith("```mermaid\nflowchart") and text.endswith("```\n")
+    assert "--out" in error_of("show", path, "--out", tmp_path / "net.png")
 
 
-def test_unicode_names_in_pictures(tmp_path):
-    pytest.importorskip("matplotlib")
-    path = tmp_path / "a$x_$b 网络.toml"
-    path.write_text(GRAPH.replace("[population.a]", '[population."网"]').replace('"a"', '"网"'))
-    assert "drew" in run("show", path, "--out", tmp_path / "net.png")
-
-
-def drawings() -> list[Network]:
-    """Networks for pictures, with unusual names and structures."""
-    ladder = Network.chain(784, 300, 200, 100, 50, 20, 10)
-    long_names = Network(
-        (Input("x" * 40, 1000), Constant("b" * 40, 2), Lif("W" * 20, 100_000), Lif("o" * 40, 9)),
-        (Synapse("x" * 40, "W" * 20), Synapse("b" * 40, "W" * 20), Synapse("x" * 40, "o" * 40, 0.001)),
-        "o" * 40,
-    )
-    table = Network.attention(400, 50, 16, 64, 2, table_rows=20_000, table_learning_rate_scale=0.25)
-    return [TANGLED, ladder, Network.attention(64, 50, 8, 32, 16, 4), long_names, table]
-
-
-@pytest.mark.parametrize("k", range(5))
-def test_picture_elements_do_not_overlap(k):
-    diagram = pytest.importorskip("equilif.show.diagram")
-    network = drawings()[k]
-    found = NetworkResources.of("n", Description.of_network(network, sized=True), network)
-    made, covered = diagram.figure(found)
-    boxes, _ = diagram.drawn(found)
-    assert len(covered) > len(boxes)
-    for a in range(len(covered)):
-        for b in range(a):
-            assert not diagram.overlap(covered[a], covered[b]), (covered[a], covered[b])
-    width, height = made.get_size_inches()
-    assert all(0 <= box[0] < box[2] <= width for box in covered) and height < 12
-    check_texts(made, covered[: len(boxes)])
-
-
-def check_texts(figure, boxes) -> None:
-    """Check that texts of a picture do not overlap and stay within their boxes."""
-    backend = pytest.importorskip("matplotlib.backends.backend_agg")
-    renderer = backend.FigureCanvasAgg(figure).get_renderer()
-    (axes,) = figure.axes
-    to_inches = axes.transData.inverted()
-    drawn = []
-    for text in axes.texts:
-        (left, bottom), (right, top) = to_inches.transform(text.get_window_extent(renderer).get_points())
-        inside = [b for b in boxes if b[0] < (left + right) / 2 < b[2] and b[1] < (bottom + top) / 2 < b[3]]
-        assert all(b[0] < left and right < b[2] for b in inside), text.get_text()
-        # letters are smaller than their line
-        drawn.append((left, bottom + 0.03, right, top - 0.03, text.get_text()))
-    for k, a in enumerate(drawn):
-        for b in drawn[:k]:
-            assert not min(a[2], b[2]) > max(a[0], b[0]) or not min(a[3], b[3]) > max(a[1], b[1]), (a, b)
+@pytest.mark.parametrize(
+    "network",
+    [
+        TANGLED,
+        Network.chain(784, 300, 200, 100, 50, 20, 10),
+        Network.attention(64, 50, 8, 32, 16, 4),
+        Network.attention(400, 50, 16, 64, 2, table_rows=20_000, table_learning_rate_scale=0.25),
+    ],
+    ids=["graph", "chain", "attention", "table"],
+)
+def test_diagram_of_network(network):
+    check_diagram(network)
 
 
 @given(st.tuples(*3 * [st.booleans()]).flatmap(lambda kind: random_networks(*kind)))
 @settings(deadline=None, max_examples=10)
-def test_random_networks_are_drawn(network):
-    diagram = pytest.importorskip("equilif.show.diagram")
-    found = NetworkResources.of("n", Description.of_network(network, sized=True), network)
-    places = diagram.plan(found)
-    boxes, synapses = diagram.drawn(found)
-    assert {p.name for p in boxes} <= set(places.at)
-    assert all(places.at[a.name] != places.at[b.name] for a in boxes for b in boxes if a is not b)
-    assert len(diagram.figure(found)[1]) >= len(boxes)
+def test_diagram_of_random_network(network):
+    check_diagram(network)
+
+
+NODE = r'  p\d+[(\[]+"([\w .,;#&]|<br>)*"[)\]]+'
+ARROW = r'  (p\d+) <?-\.?-?>(\|"([\w .,;#&]|<br>)+"\|)? (p\d+)'
+
+
+def check_diagram(network: Network) -> None:
+    """A box for each population and an arrow for each synapse, but for biases; names close no label."""
+    description = Description.of_network(network, sized=True)
+    found = NetworkResources.of("n", description, network)
     assert json.loads(json.dumps(found.to_dict()))["weights"] == network.n_weights
+    lines = show_network.diagram(found).splitlines()[2:-1]
+    shown = {p.name for p in found.populations if p.kind != "constant"}
+    assert len([line for line in lines if re.fullmatch(NODE, line)]) == len(shown)
+    arrows = [m for line in lines if (m := re.fullmatch(ARROW, line))]
+    nodes = dict(zip([p.name for p in found.populations if p.name in shown], itertools.count(), strict=False))
+    expected = [(f"p{nodes[s.pre]}", f"p{nodes[s.post]}") for s in found.synapses if s.pre in shown]
+    assert [(m[1], m[4]) for m in arrows] == expected and len(lines) == len(shown) + len(arrows)
+
+
+def test_diagram_escapes_names():
+    network = Network.chain(4, 3, 2)
+    found = NetworkResources.of("n", Description.of_network(network, sized=True), network)
+    name = 'a"]\nb-->c<b>`|#;'
+    populations = (dataclasses.replace(found.populations[0], name=name), *found.populations[1:])
+    text = show_network.diagram(dataclasses.replace(found, populations=populations, synapses=()))
+    assert len(text.splitlines()) == 3 + len([p for p in populations if p.kind != "constant"])
+    assert name in re.sub(r"#(\d+);", lambda m: chr(int(m[1])), text) and name not in text
 
 
 # -- docs ------------------------------------------------------------------------------------------
