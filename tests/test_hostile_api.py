@@ -43,22 +43,24 @@ from tests.hostile import SCALARS, TYPES, Fits, arrays, is_integer, is_real, spo
 
 # -- kinds of arguments ----------------------------------------------------------------------------
 @dataclass(frozen=True)
-class Kind:
+class ArgumentKind:
     """Predicate of the valid values, and the plain value of one."""
 
     fits: Fits
     plain: Callable[[Any], Any] = lambda v: v
 
 
-def whole(lo: int, hi: int) -> Kind:
-    return Kind(lambda v: is_integer(v) and lo <= operator.index(v) <= hi, operator.index)
+def whole(lo: int, hi: int) -> ArgumentKind:
+    return ArgumentKind(lambda v: is_integer(v) and lo <= operator.index(v) <= hi, operator.index)
 
 
-def real(lo: float, hi: float, fits: Fits = lambda v: True) -> Kind:
-    return Kind(lambda v: is_real(v) and lo <= float(v) <= hi and fits(float(v)), float)
+def real(lo: float, hi: float, fits: Fits = lambda v: True) -> ArgumentKind:
+    return ArgumentKind(lambda v: is_real(v) and lo <= float(v) <= hi and fits(float(v)), float)
 
 
-def codes(shape: tuple[int | None, ...] | None, lo: int, hi: int, fits: Fits = lambda v: True) -> Kind:
+def codes(
+    shape: tuple[int | None, ...] | None, lo: int, hi: int, fits: Fits = lambda v: True
+) -> ArgumentKind:
     """An array of integers; None: any length, or any shape."""
 
     def valid(v: Any) -> bool:
@@ -73,7 +75,7 @@ def codes(shape: tuple[int | None, ...] | None, lo: int, hi: int, fits: Fits = l
         right = not a.size or a.dtype.kind in "iu" and lo <= int(a.min()) and int(a.max()) <= hi
         return right and fits(a.astype(np.int64))
 
-    return Kind(valid, lambda v: np.asarray(v).astype(np.int64))
+    return ArgumentKind(valid, lambda v: np.asarray(v).astype(np.int64))
 
 
 def is_finite_array(v: Any) -> bool:
@@ -84,17 +86,17 @@ def is_finite_array(v: Any) -> bool:
     return not np.ma.is_masked(v) and (not a.size or a.dtype.kind in "fiu" and bool(np.isfinite(a).all()))
 
 
-def optional(kind: Kind) -> Kind:
-    return Kind(lambda v: v is None or kind.fits(v), lambda v: None if v is None else kind.plain(v))
+def optional(kind: ArgumentKind) -> ArgumentKind:
+    return ArgumentKind(lambda v: v is None or kind.fits(v), lambda v: None if v is None else kind.plain(v))
 
 
-def instance(kind: type) -> Kind:
-    return Kind(lambda v: isinstance(v, kind))
+def instance(kind: type) -> ArgumentKind:
+    return ArgumentKind(lambda v: isinstance(v, kind))
 
 
-def only(*values: Any) -> Kind:
+def only(*values: Any) -> ArgumentKind:
     """One of these, in a list or a tuple if they are tuples."""
-    return Kind(
+    return ArgumentKind(
         lambda v: any(
             type(v) is type(w) and v == w or isinstance(w, tuple) and isinstance(v, list) and tuple(v) == w
             for w in values
@@ -134,9 +136,9 @@ class Entry:
     def good(self) -> dict[str, Any]:
         return {name: value for name, (value, *_) in self.arguments.items()}
 
-    def kind(self, name: str) -> Kind:
+    def kind(self, name: str) -> ArgumentKind:
         kind = self.arguments[name][1]
-        assert isinstance(kind, Kind)
+        assert isinstance(kind, ArgumentKind)
         return kind
 
     def pool(self, name: str) -> list[Any]:
@@ -223,8 +225,8 @@ def weights_fit(v: Any) -> bool:
     return all(codes(NET.shape(s), -32768, 32767).fits(v[s.name]) for s in NET.synapses)
 
 
-WEIGHT = Kind(weights_fit, lambda v: {n: np.asarray(w).astype(np.int64) for n, w in v.items()})
-NETWORK = Kind(lambda v: v is NET)
+WEIGHT = ArgumentKind(weights_fit, lambda v: {n: np.asarray(w).astype(np.int64) for n, w in v.items()})
+NETWORK = ArgumentKind(lambda v: v is NET)
 #: 6.2e-5: the smallest that changes weights, see equilif_golden.learning
 RATE = real(0, 0.12, lambda v: v == 0 or v > 6.2e-5)
 BYTES, SIGNED = (0, 255), (-32768, 32767)
@@ -245,7 +247,7 @@ ENTRIES: dict[str, Entry] = {
             "beta": (0.5, real(0, 2, lambda v: v * 4096 >= 0.5)),
         },
     ),
-    "Fixed.quantize": Entry(SQ(4, 12).quantize, {"x": (X / 100, Kind(is_finite_array, np.asarray))}),
+    "Fixed.quantize": Entry(SQ(4, 12).quantize, {"x": (X / 100, ArgumentKind(is_finite_array, np.asarray))}),
     "Fixed.require": Entry(lambda raw: UQ(0, 8).require(raw, "values"), {"raw": (X, codes(None, *BYTES))}),
     "Network": Entry(
         lambda **parts: described(Network(**parts)),
@@ -278,10 +280,14 @@ ENTRIES: dict[str, Entry] = {
             "m": (3, whole(1, 1021)),
             "learning_rate_scales": (
                 (1.0, 0.5),
-                optional(Kind(lambda v: np.shape(v) == (2,) and all(real(0, 1e6).fits(s) for s in v), tuple)),
+                optional(
+                    ArgumentKind(
+                        lambda v: np.shape(v) == (2,) and all(real(0, 1e6).fits(s) for s in v), tuple
+                    )
+                ),
                 [(1, 2), [0.5, 2], (0, -1), (True, 1), ("1", "2"), (1,), *SCALARS],
             ),
-            "feedback": (True, Kind(TYPES["boolean"], bool)),
+            "feedback": (True, ArgumentKind(TYPES["boolean"], bool)),
             "schedule": (None, optional(instance(Schedule))),
         },
     ),
@@ -404,7 +410,7 @@ ENTRIES: dict[str, Entry] = {
         {
             "sequences": (
                 SEQUENCES,
-                Kind(
+                ArgumentKind(
                     lambda v: (
                         isinstance(v, list)
                         and len(v) > 0
@@ -424,7 +430,7 @@ ENTRIES: dict[str, Entry] = {
             "patterns": (Tokens.of(SEQUENCES, 3).patterns, codes((3, 3, 4), *SIGNED)),
             "present": (
                 Tokens.of(SEQUENCES, 3).present,
-                Kind(lambda v: np.array(v, object).shape == (3, 3) and np.asarray(v).dtype == bool),
+                ArgumentKind(lambda v: np.array(v, object).shape == (3, 3) and np.asarray(v).dtype == bool),
             ),
         },
     ),
