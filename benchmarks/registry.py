@@ -68,7 +68,6 @@ BENCHMARKS = (
     # accuracy
     Benchmark("accuracy", "networks of README and results.md", "presets", "digits to SST-2", "accuracy"),
     Benchmark("flips", "flipped weight bits", "64-64-10", "digits", "accuracy"),
-    Benchmark("sequences", "attention and its baselines", "presets", "token sequences", "accuracy"),
     Benchmark(
         "fine_tuning", "a new class on the engine", "of train-rates", "images", "accuracy, RTL = golden"
     ),
