@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import statistics
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -12,7 +11,6 @@ from equilif.data import Name
 from equilif.data.sets.dataset import DataSet
 from equilif.training.backends.phases import EquilibriumPropagation, epoch_plan, order, train_epoch
 from equilif.training.resolve import Request
-from equilif.training.run import Run
 from equilif.training.settings.description import Description
 from equilif.training.settings.patches import split
 from equilif.training.settings.presets import PRESETS
@@ -21,20 +19,6 @@ from equilif_golden.kernel import Kernel
 
 #: preset of the networks of boards
 BOARD_PRESET = PRESETS["mnist"]
-
-
-def accuracy(preset: Description, data: DataSet, seed: int) -> float:
-    """Test accuracy after the last epoch."""
-    run = Run.start(preset, data, seed)
-    while not run.done:
-        record = run.epoch()
-    return record.test_accuracy
-
-
-def show(name: str, accuracies: Sequence[float], note: str = "") -> None:
-    """Print the mean, and the accuracy of each seed."""
-    spread = f" ({', '.join(f'{100 * a:.2f}' for a in accuracies)})" if len(accuracies) > 1 else ""
-    print(f"{name:44} {100 * statistics.mean(accuracies):6.2f} %{spread}  {note}", flush=True)
 
 
 def after_an_epoch(sizes: Sequence[int], data: DataSet, n: int) -> tuple[Kernel, Raw]:

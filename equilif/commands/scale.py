@@ -81,7 +81,7 @@ def train_rates(
         seed=seed,
         epochs=epochs,
         data=options.RATES_DATA,
-        run=("tensorboard",),
+        run=(),
     )
     show.console.quiet = not rates.leads()
     return trained(

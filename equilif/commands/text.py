@@ -83,7 +83,7 @@ def train_text(
 
     Example:  [bold]equilif train-text book.txt --layers 1 --epochs 4[/]
     """
-    given = settings.changes(patches, label=None, epochs=epochs, data=(), run=("tensorboard",))
+    given = settings.changes(patches, label=None, epochs=epochs, data=(), run=())
     execute(backend)  # a missing package is said before anything is read
 
     def start(make: Callable[..., Any]) -> list[run.Run]:

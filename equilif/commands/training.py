@@ -25,7 +25,6 @@ with lazy():
     from equilif.training import options as settings
     from equilif.training import parallel, resolve
     from equilif.training import run as training
-    from equilif.training.storage import tensorboard
     from equilif_golden.engine import chip
 
 Make = Callable[..., Any]  #: of a learner, of network, weights, learning_rate and counter
@@ -89,19 +88,11 @@ def _note(text: str) -> None:
 def run_job(job: jobs.Job, options: settings.RunOptions, port: str | None = None) -> dict[str, Any]:
     """Carry out a job, and print the results."""
     make = learner_at(port, options.baud, len(job.folders))
-    root = options.tensorboard if job.leads else None
-    logs = {
-        f: tensorboard.TensorBoardWriter(root / f.name if job.seed_folders else root)
-        for f in job.folders
-        if root
-    }
     with ExitStack() as held:
         with show.console.status(f"reading the {'run' if job.resume else 'data'}"):
             runs = held.enter_context(job.runs(make, _note))
         show_training.describe(*runs.values())
-        for log in logs.values():
-            held.enter_context(log)
-        show_training.train(runs, every=options.every, boards=logs)
+        show_training.train(runs, every=options.every)
         results = [_result(run, folder) for folder, run in runs.items()]
     return _several(results, job.out) if job.seed_folders else _single(results[0])
 

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from equilif.training.analysis.deploy import Deployment
     from equilif.training.run import Run
     from equilif.training.storage.history import EpochRecord, Progress
-    from equilif.training.storage.tensorboard import TensorBoardWriter
 
 
 def describe(run: Run, *others: Run) -> None:
@@ -31,13 +30,9 @@ def describe(run: Run, *others: Run) -> None:
     )
 
 
-def train(
-    runs: Mapping[Path, Run], *, every: float = 30.0, boards: Mapping[Path, TensorBoardWriter] | None = None
-) -> None:
+def train(runs: Mapping[Path, Run], *, every: float = 30.0) -> None:
     """Train the rest of runs, by folder, saved every ``every`` seconds and after each epoch.  Shows a bar for
     each run; a line for each epoch of a single run, or for each of several that is done.
-
-    ``boards``: TensorBoard's, by folder.
     """
     single = len(runs) == 1
     first = next(iter(runs.values()))
@@ -46,7 +41,6 @@ def train(
     if single and (first.history or first.marks):
         within = f", {first.marks[-1].samples:,} samples into the next" if first.marks else ""
         console.print(f"resuming after epoch {len(first.history)}{within}")
-    folders = {run.seed: folder for folder, run in runs.items()}
     n = first.backend.samples
     with bar() as progress:
         tasks = {
@@ -73,8 +67,6 @@ def train(
             )
 
         def epoch(run: Run, record: EpochRecord) -> None:
-            if board := (boards or {}).get(folders[run.seed]):
-                board.epoch(record, run.network, run.weights)
             if single:
                 console.print(f"epoch {_line(record, run)}", soft_wrap=True)
 

@@ -89,7 +89,6 @@ class RunOptions:
     """The table run."""
 
     every: float = _key("seconds between checkpoints within an epoch", "0..1e9", "30.0", 30.0)
-    tensorboard: Path | None = _key("folder for TensorBoard: metrics and weight histograms", "a folder")
     baud: int | None = _key("with --port: baud rate", "an integer")
 
 

@@ -16,7 +16,6 @@ import numpy as np
 import pytest
 import typer
 
-from benchmarks import sequences as baselines
 from equilif import cli, commands, results
 from equilif.commands.options import CHANGED, INPUT, OUTPUT
 from equilif.data.sets import images as data
@@ -325,26 +324,6 @@ def test_sequence_run(snippets, digits_run, tmp_path):
         and found["training"]["samples"] == found["inference"]["samples"] == 6
         and found["compared"]["weights"] > 0
     )
-
-
-def test_mean_pooling(snippets):
-    s = sequences.load("snippets", snippets)
-    d = s.mean_pooled(sigmas=2)
-    means = np.array([s.table[s.train.sample(i)].mean(axis=0) for i in range(len(s.train))])
-    z = np.clip((means - means.mean(axis=0)) / means.std(axis=0), -2, 2)
-    np.testing.assert_allclose(
-        d.x_train.astype(int)[:, :4] - d.x_train[:, 4:].astype(int), 255 / 2 * z, atol=0.51
-    )
-    assert not (d.x_train[:, :4] & d.x_train[:, 4:]).any() and d.tokens_train is None
-
-
-def test_baselines_of_sequences(snippets):
-    s = sequences.load("snippets", snippets)
-    preset = PRESETS["snippets"].changed(hidden=(8,), epochs=1)
-    fixed = baselines.fixed_embeddings(preset)
-    assert preset.learns_table and not fixed.learns_table and fixed.token_dropout == 0
-    for description, given in ((fixed, s.data_set()), (baselines.mean_pooling(preset), s.mean_pooled())):
-        assert 0 <= baselines.accuracy(description, given, 0) <= 1
 
 
 # -- recall ----------------------------------------------------------------------------------------

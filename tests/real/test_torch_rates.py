@@ -19,10 +19,16 @@ from equilif_golden.network import (  # noqa: E402
     Synapse,
     TokenRows,
 )
-from equilif_golden.real.attention import UnrolledAttention  # noqa: E402
 from equilif_golden.real.equilibrium import anderson  # noqa: E402
 from equilif_golden.real.rates import Rates, agreement, integer_rates  # noqa: E402
-from equilif_golden.real.trainer import Distributed, Trainer, TrainerSettings, hinge, predict  # noqa: E402
+from equilif_golden.real.trainer import (  # noqa: E402
+    Distributed,
+    Trainer,
+    TrainerSettings,
+    hinge,
+    pad_batch,
+    predict,
+)
 from equilif_golden.real.twin import Twin, gradient_report  # noqa: E402
 from equilif_golden.schedule import Schedule  # noqa: E402
 from tests.hostile import arrays  # noqa: E402
@@ -121,8 +127,30 @@ def test_gradient_without_feedback_is_backpropagation():
     assert all(torch.allclose(a, b, atol=1e-9) for a, b in zip(implicit, slow, strict=True))
 
 
+def attention_windows(network, weights, rows, j):
+    """Output rates of sample ``j`` after the windows of the free phase."""
+    relay = network.dynamic_attention.relay
+    real = {name: w / 4096 for name, w in weights.items()}
+    bias = {name: real[f"bias-{name}"].reshape(-1) * 255 / 256 for name in ("query", "hidden1", "output")}
+    v, u = real["query-hidden1"], real["hidden1-output"]
+    x = rows.table[rows.rows_of(j)] / 4096
+    k = 2.0 ** (network.dynamic_attention.attention.sharpness - 1) * np.log(2)
+    retrieved = np.zeros(relay.size)
+    hidden, output = np.zeros(len(u)), np.zeros(u.shape[1])
+    for window in range(network.schedule.free // network.schedule.window):
+        if window:
+            query = np.clip(bias["query"] + v @ hidden, -1, 1).reshape(relay.heads, relay.width)
+            p = np.exp(k * query @ x.T)
+            p /= p.sum(axis=1, keepdims=True)
+            retrieved = np.clip(2.0**relay.gain * p @ x, -1, 1).ravel()
+        for _ in range(2):
+            hidden = np.clip(retrieved @ v / 2 + bias["hidden1"] + u @ output, 0, 1)
+            output = np.clip(hidden @ u + bias["output"], 0, 1)
+    return output
+
+
 def test_attention_fixed_point_equals_windows():
-    """Equal to equilif_golden.real.attention after many windows.
+    """Equal to the rates after many windows, each of which has one retrieval and two updates.
 
     Gradients of a query, a synapse to the relay and a readout against finite differences.
     """
@@ -134,18 +162,15 @@ def test_attention_fixed_point_equals_windows():
         np.array([0, 5, 8, 12]),
     )
     weights = network.initial_weights(1, bias=0.3, scale=0.8)
-    windows = UnrolledAttention(network, weights, rows)
-    patterns, present = windows.batch(rows, np.arange(3))
     model = Rates(network, weights, **EXACT)
-    # a constant population has rate 255/256, there 1
-    for name in ("bias-query", "bias-hidden1", "bias-output"):
-        windows.weights[name] = windows.weights[name].detach() * 255 / 256
-    inputs = torch.zeros(3, 0), patterns.double(), present
+    inputs = torch.zeros(3, 0), *pad_batch(model.table(rows), rows, np.arange(3))
 
     def loss():
         return hinge(model(*inputs)[1], torch.tensor([0, 1, 2])).sum()
 
-    assert (model(*inputs)[0][:, -3:] - windows.forward(patterns, present)).abs().max() < 1e-5
+    settled = model(*inputs)[0][:, -3:].detach().numpy()
+    for j, rates in enumerate(settled):
+        np.testing.assert_allclose(rates, attention_windows(network, weights, rows, j), atol=1e-5)
     gradient = dict(zip(model.w, torch.autograd.grad(loss(), list(model.values)), strict=True))
     for name in ("bias-query", "query-hidden1", "hidden1-output"):
         at = np.unravel_index(int(gradient[name].abs().argmax()), gradient[name].shape)
@@ -390,11 +415,6 @@ def test_invalid_tokens():
         predict(model, np.zeros((2, 0), np.uint8))
     with pytest.raises(ValueError, match="tokens"):
         predict(Rates(CHAIN), X, tokens=good)
-    attention = UnrolledAttention(network, network.initial_weights(), good)
-    with pytest.raises(ValueError, match="labels"):
-        next(attention.fit(good, np.array([0.9, 1]), epochs=1))
-    with pytest.raises(ValueError, match="offsets"):
-        attention.predict(good._replace(off=np.array([0, 10**6, 4])))
 
 
 def test_token_fraction_bits():

@@ -10,18 +10,22 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from benchmarks import sequences as benchmark  # noqa: E402   torch is optional
-from equilif.data.sets.dataset import DataSet  # noqa: E402
-from equilif.training.run import Run  # noqa: E402
+from equilif.training.run import Run  # noqa: E402   torch is optional
 from equilif.training.settings import tables  # noqa: E402
 from equilif.training.settings.description import Description  # noqa: E402
-from equilif.training.settings.presets import PRESETS, RATES  # noqa: E402
+from equilif.training.settings.presets import RATES  # noqa: E402
 from equilif.training.storage.history import HISTORY, NETWORK  # noqa: E402
 from equilif_golden.kernel import Kernel  # noqa: E402
 from equilif_golden.network import Network, TokenRows, load, save  # noqa: E402
-from equilif_golden.real.attention import UnrolledAttention, batch, by_length  # noqa: E402
 from equilif_golden.real.rates import PART, Rates  # noqa: E402
-from equilif_golden.real.trainer import Trainer, TrainerSettings, hinge, predict  # noqa: E402
+from equilif_golden.real.trainer import (  # noqa: E402
+    Trainer,
+    TrainerSettings,
+    by_length,
+    hinge,
+    pad_batch,
+    predict,
+)
 from equilif_golden.reference import Reference  # noqa: E402
 from equilif_golden.schedule import Schedule  # noqa: E402
 from tests.cli import json_of, run  # noqa: E402
@@ -62,7 +66,7 @@ def test_gradient_of_row_sums_its_tokens():
     model = begun(network(), tokens, **EXACT)
 
     def loss():
-        given = batch(model.table(tokens), tokens, np.arange(2))
+        given = pad_batch(model.table(tokens), tokens, np.arange(2))
         return hinge(model(torch.zeros(2, 0), *given)[1], torch.tensor([0, 2])).sum()
 
     w = model.w["memory-query"]
@@ -85,7 +89,7 @@ def test_learning_table_starts_as_frozen():
     frozen = Rates(
         network(rows=None), {n: w for n, w in learning.quantised().items() if n != "memory-query"}, **EXACT
     )
-    given = [batch(m.table(tokens), tokens, np.arange(20)) for m in (learning, frozen)]
+    given = [pad_batch(m.table(tokens), tokens, np.arange(20)) for m in (learning, frozen)]
     rates = [m(torch.zeros(20, 0), *g)[0] for m, g in zip((learning, frozen), given, strict=True)]
     assert torch.allclose(*rates, atol=1e-12) and rates[0].std() > 0
     assert (
@@ -133,7 +137,7 @@ def test_deployed_biases_compensate_rounding():
     )
     model = begun(net, tokens._replace(table=tokens.table * 15), tolerance=1e-6)
     with torch.no_grad():
-        given = batch(model.table(tokens), tokens, np.arange(40))
+        given = pad_batch(model.table(tokens), tokens, np.arange(40))
         real = model(torch.zeros(40, 0), *given)[0].numpy()
     plain, deployed = model.quantised(), model.deployed()
 
@@ -167,7 +171,7 @@ def test_sample_order_and_padding():
     n = tokens.n_samples
 
     def rates(at):
-        return model(torch.zeros(len(at), 0), *batch(model.table(tokens), tokens, at))[0]
+        return model(torch.zeros(len(at), 0), *pad_batch(model.table(tokens), tokens, at))[0]
 
     mixed = np.random.default_rng(3).permutation(n)
     ordered = by_length(tokens, mixed)
@@ -176,8 +180,10 @@ def test_sample_order_and_padding():
         assert sorted(at) == list(range(n)) and torch.allclose(rates(at), alone[at], atol=1e-9)
     lengths = np.diff(tokens.off)[ordered]
     assert (lengths[1:] >= lengths[:-1]).all() and lengths[0] == 0
-    assert len(model.tokens(*batch(model.table(tokens), tokens, ordered))) == 3
-    expected = [model(torch.zeros(1, 0), *batch(model.table(tokens), tokens, [j]))[1].argmax() for j in mixed]
+    assert len(model.tokens(*pad_batch(model.table(tokens), tokens, ordered))) == 3
+    expected = [
+        model(torch.zeros(1, 0), *pad_batch(model.table(tokens), tokens, [j]))[1].argmax() for j in mixed
+    ]
     assert predict(model, None, tokens=tokens.take(mixed), batch=9).tolist() == [int(c) for c in expected]
 
 
@@ -322,54 +328,3 @@ def test_frozen_table_is_of_data(reviews):
 def test_invalid_token_options(options, message, tmp_path):
     assert message in run("train-rates", *options, "--out", tmp_path / "out", code=2)
     assert not list(tmp_path.iterdir())
-
-
-def test_backpropagation_updates_used_rows():
-    """Baseline of the benchmark sequences."""
-    tokens, labels = sequences()
-    tokens = replace_rows(tokens, 11, 10)
-    net = network()
-    model = UnrolledAttention(net, net.initial_weights(1) | {"memory-query": tokens.table}, tokens)
-    before = model.table.detach().clone()
-    first, *_, last = model.fit(tokens, labels, epochs=10, learning_rate=0.02)
-    moved = (model.table != before).any(1)
-    assert last < 0.5 * first and moved[:CLASSES].all() and not moved[11]
-    assert np.mean(model.predict(tokens) == labels) > 0.9
-
-
-def test_backpropagation_with_token_dropout():
-    """Keeps the last token of a sample: rows that are never last are unchanged."""
-    tokens, labels = sequences(20)
-    net = network()
-    model = UnrolledAttention(net, net.initial_weights(1) | {"memory-query": tokens.table}, tokens)
-    before = model.table.detach().clone()
-    list(model.fit(tokens, labels, epochs=2, dropout=1.0))
-    moved = (model.table != before).any(1).nonzero()[:, 0].tolist()
-    assert moved and set(moved) <= set(tokens.rows[tokens.off[1:] - 1])
-
-
-def test_baseline_hyperparameters_use_training_samples(monkeypatch):
-    tokens, labels = sequences()
-    x = np.zeros((200, 0), np.uint8)
-    first = tokens.take(np.arange(150))
-    data = DataSet("imdb", x[:150], labels[:150], x[150:], labels[150:], first, tokens.take(range(150, 200)))
-    parts = []
-
-    def scripted(preset, part, seed, learning_rate, epochs):
-        parts.append(part)
-        return 0.7 if (learning_rate, epochs) == best else 0.6
-
-    best = benchmark.BP_RATES[1], benchmark.BP_EPOCHS[0]
-
-    monkeypatch.setattr(benchmark, "backpropagation", scripted)
-    found, held_out = benchmark.best_settings(PRESETS["imdb"], data, 0)
-    assert found == best and len(held_out) == len(parts) == 9
-    for part in parts:
-        assert (len(part.y_train), len(part.y_test)) == (120, 30)
-        held = [part.tokens_train.rows_of(j).tolist() for j in range(120)]
-        held += [part.tokens_test.rows_of(j).tolist() for j in range(30)]
-        assert sorted(held) == sorted(first.rows_of(j).tolist() for j in range(150))
-
-
-def replace_rows(tokens, old, new):
-    return tokens._replace(rows=np.where(tokens.rows == old, new, tokens.rows).astype(np.int32))

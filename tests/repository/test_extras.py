@@ -22,7 +22,6 @@ MODULES = {
     "pyserial": "serial",
     "pyvcd": "vcd",
     "scikit-learn": "sklearn",
-    "tensorboardx": "tensorboardX",
 }
 #: read, but not imported by the packages: programs, data, and what the benches bring
 NOT_IMPORTED = {

@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from equilif.data import SOURCES, Name, names
 from equilif.data.base.ragged import Ragged, places, position
-from equilif.data.base.words import SIGMAS, Codes
+from equilif.data.base.words import Codes
 from equilif.data.sets.dataset import DataSet
 from equilif_golden.blocks.relay import FRACTION
-from equilif_golden.fixed import DEFAULT, check_float, check_int
+from equilif_golden.fixed import DEFAULT, check_int
 from equilif_golden.network import TokenRows
 from equilif_golden.places import PlacedError
 
@@ -70,34 +69,6 @@ class Sequences:
             self.words,
             classes=self.classes,
         )
-
-    def mean_pooled(self, sigmas: float = 3) -> DataSet:
-        """Inputs for a network without attention: the mean token of each sample as inputs (n, 2 d).
-
-        Positive parts come first, then negative ones.  Means are standardised over the training set, and
-        ``sigmas`` fill 255.
-        """
-        check_float(sigmas, "sigmas", *SIGMAS)
-        train = self._means(self.train)
-        test = self._means(self.test)
-        centre = train.mean(axis=0)
-        deviation = train.std(axis=0)
-        scale = np.where(deviation > 0, deviation, 1)
-
-        def inputs(means: npt.NDArray[np.float64]) -> npt.NDArray[np.uint8]:
-            z = (means - centre) / scale * (255 / sigmas)
-            parts = np.rint(np.concatenate((z, -z), axis=1))
-            out: npt.NDArray[np.uint8] = np.clip(parts, 0, 255).astype(np.uint8)
-            return out
-
-        return DataSet(self.name, inputs(train), self.train.labels, inputs(test), self.test.labels)
-
-    def _means(self, r: Ragged) -> npt.NDArray[np.float64]:
-        if not r.lengths().all():
-            raise ValueError("a sample without tokens has no mean")
-        sums = np.add.reduceat(self.table[r.rows].astype(np.float64), r.off[:-1], axis=0)
-        means: npt.NDArray[np.float64] = sums / r.lengths()[:, None]
-        return means
 
 
 def with_positions(tokens: TokenRows, n: int) -> TokenRows:

@@ -20,9 +20,8 @@ from equilif_golden.reference import Reference
 with needs("torch"):
     import torch
 
-    from equilif_golden.real.attention import batch
     from equilif_golden.real.rates import Rates
-    from equilif_golden.real.trainer import hinge
+    from equilif_golden.real.trainer import hinge, pad_batch
 
 WINDOWS = 16  #: windows of the longest free phase
 SETTLED = 4  #: change of a rate between windows, rms in 1/256, of a population that has settled
@@ -159,7 +158,7 @@ def summed_gradients(
 ) -> dict[str, Reals]:
     """Minus the gradient of the summed loss, by synapse."""
     model = Rates(network, weights, dtype=torch.float64, tolerance=1e-8, limit=2000)
-    patterns = () if tokens is None else batch(model.table(tokens), tokens, np.arange(len(x)))
+    patterns = () if tokens is None else pad_batch(model.table(tokens), tokens, np.arange(len(x)))
     loss = hinge(model(torch.tensor(x), *patterns)[1], torch.tensor(labels)).sum()
     found = torch.autograd.grad(loss, list(model.values))
     return {s.name: -g.numpy() for s, g in zip(network.plastic, found, strict=True)}

@@ -6,8 +6,11 @@ Populations come in update order, each from the newest rates of its neighbours, 
     r = f(r)          r_p <- clip(z_p(r), 0, 1)
 
 where z_p is the drive of every synapse, both ways unless it has no feedback, in thresholds.  For a symmetric
-network one such sweep is a block-coordinate ascent of Phi.  A memory answers the rates before the sweep with
-the map of equilif_golden.real.attention, so attention layers are part of f like any population.
+network one such sweep is a block-coordinate ascent of Phi.  A memory answers the rates before the sweep, so
+attention layers are part of f like any population:
+
+    q_h = clip(Q_h + V_h r)      p_h = softmax(k X q_h)      m_h = clip(2**gain X^T p_h)
+
 Self-attention answers the newest rates when its target is updated.
 equilif_golden.real.equilibrium finds the fixed point and its gradient.
 """

@@ -15,8 +15,6 @@ import torch
 from equilif_golden import samples
 from equilif_golden.fixed import check_float, check_int, integers
 from equilif_golden.network import TokenRows
-from equilif_golden.real.attention import batch as pad_batch
-from equilif_golden.real.attention import by_length
 from equilif_golden.real.distillation import Distillation
 from equilif_golden.real.equilibrium import MAX_SEED, MAX_STEPS, Equilibrium
 from equilif_golden.schedule import Schedule
@@ -24,6 +22,27 @@ from equilif_golden.schedule import Schedule
 Tensor = torch.Tensor
 U8 = npt.NDArray[np.uint8]
 RESTART = 1 / 3  #: of the learning rate, that it rises to after a restart
+
+
+def pad_batch(table: Tensor, tokens: TokenRows, indices: npt.NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+    """Patterns (n, longest, width) and presence (n, longest) of the samples at ``indices``.
+
+    ``table``: table of the tokens in real numbers, on the device for the result.  Its gradient flows to the
+    rows of the samples.
+    """
+    lengths = np.diff(tokens.off)[indices]
+    present = np.arange(lengths.max()) < lengths[:, None]
+    rows = np.zeros(present.shape, np.int64)
+    rows[present] = tokens.take(indices).rows
+    on = table.device
+    return torch.nn.functional.embedding(torch.tensor(rows, device=on), table), torch.tensor(
+        present, device=on
+    )
+
+
+def by_length(tokens: TokenRows, indices: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Indices of samples sorted by length, so that batches need little padding."""
+    return indices[np.argsort(np.diff(tokens.off)[indices], kind="stable")]
 
 
 def hinge(drive: Tensor, labels: Tensor) -> Tensor:
