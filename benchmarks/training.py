@@ -30,10 +30,7 @@ BOARD_PRESET = PRESETS["mnist"]
 
 def accuracy(preset: Description, data: DataSet, seed: int) -> float:
     """Test accuracy after the last epoch."""
-    run = Run.start(preset, data, seed)
-    while not run.done:
-        record = run.epoch()
-    return record.test_accuracy
+    return Run.start(preset, data, seed).train().test_accuracy
 
 
 def show(name: str, accuracies: Sequence[float], note: str = "") -> None:
@@ -49,11 +46,10 @@ def after_an_epoch(sizes: Sequence[int], data: DataSet, n: int) -> tuple[Kernel,
 
 def plan_after_an_epoch(plan: Description, data: DataSet, n: int) -> tuple[Kernel, Raw]:
     """The same for the network of a plan."""
-    trained = EquilibriumPropagation.start(plan, data, 0)
-    assert isinstance(trained.learner, Kernel)
-    for _ in train_epoch(trained.learner, data, epoch_plan(trained.plan, data, 0, 0)):
-        pass
-    return trained.learner, order(0, 1, len(data.x_train))[:n]
+    run = Run.start(plan, data, 0)
+    run.epoch(test=False)
+    learner: Any = run.backend
+    return learner.learner, order(0, 1, len(data.x_train))[:n]
 
 
 # -- a few samples, which tell whether training has changed ----------------------------------------

@@ -101,7 +101,10 @@ def run_job(job: jobs.Job, options: settings.RunOptions, port: str | None = None
         show_training.describe(*runs.values())
         for log in logs.values():
             held.enter_context(log)
-        show_training.train(runs, every=options.every, boards=logs)
+        with show.console.status("compiling the kernel (only the first time takes long)"):
+            next(iter(runs.values())).backend.prepare()
+        with show_training.TrainingProgress(runs, logs) as observer:
+            parallel.train(runs, every=options.every, observer=observer)
         results = [_result(run, folder) for folder, run in runs.items()]
     return _several(results, job.out) if job.seed_folders else _single(results[0])
 
