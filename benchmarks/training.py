@@ -5,12 +5,14 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 from benchmarks.common import ROOT
 from equilif.data import Name
 from equilif.data.sets.dataset import DataSet
-from equilif.training.backends.phases import EquilibriumPropagation, epoch_plan, order, train_epoch
+from equilif.training.backends.phases import order
 from equilif.training.resolve import Request
+from equilif.training.run import Run
 from equilif.training.settings.description import Description
 from equilif.training.settings.patches import split
 from equilif.training.settings.presets import PRESETS
@@ -28,11 +30,10 @@ def after_an_epoch(sizes: Sequence[int], data: DataSet, n: int) -> tuple[Kernel,
 
 def plan_after_an_epoch(plan: Description, data: DataSet, n: int) -> tuple[Kernel, Raw]:
     """The same for the network of a plan."""
-    trained = EquilibriumPropagation.start(plan, data, 0)
-    assert isinstance(trained.learner, Kernel)
-    for _ in train_epoch(trained.learner, data, epoch_plan(trained.plan, data, 0, 0)):
-        pass
-    return trained.learner, order(0, 1, len(data.x_train))[:n]
+    run = Run.start(plan, data, 0)
+    run.epoch(test=False)
+    learner: Any = run.backend
+    return learner.learner, order(0, 1, len(data.x_train))[:n]
 
 
 OPTIONS = ("--config", "--hidden", "--set", "--epochs")  #: that say how a network learns

@@ -35,8 +35,9 @@ with needs("cli,data"):
     from sklearn.utils.validation import check_is_fitted, validate_data
 
     from equilif.lesson import with_class
-    from equilif.training.backends.phases import EquilibriumPropagation, epoch_plan, train_epoch
+    from equilif.training.backends.phases import EquilibriumPropagation
     from equilif.training.resolve import Hidden, Request, adapted, layers, resolve
+    from equilif.training.run import Run
     from equilif.training.settings import presets, tables
     from equilif.training.settings.description import Description, Sizes
     from equilif.training.storage.records import read_identity
@@ -156,16 +157,15 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         plan = self._with_direct(found.description)
         seed = self._seed()
         replay = self._replay()
-        run = EquilibriumPropagation.start(plan, data, seed)
-        assert data.about is not None
-        self._begin(run.learner, plan, data.about, classes)
-        for epoch in range(plan.epochs):
-            for _ in train_epoch(run.learner, data, epoch_plan(plan, data, seed, epoch)):
-                pass
+        run = Run.start(plan, data, seed)
+        assert data.about is not None and isinstance(run.backend, EquilibriumPropagation)
+        learner = run.backend.learner
+        self._begin(learner, plan, data.about, classes)
+        run.train(test=False)
         if replay is not None:
             replay.store(data.x_train, data.y_train)
-            assert isinstance(run.learner, Kernel)
-            run.learner.replay = replay
+            assert isinstance(learner, Kernel)
+            learner.replay = replay
         return self
 
     def partial_fit(self, X: Any, y: Any, classes: npt.ArrayLike | None = None) -> Self:

@@ -23,6 +23,7 @@ from equilif import results
 from equilif.show import console as show
 from equilif.show import hardware as show_hardware
 from equilif.show import training as show_training
+from equilif.training import parallel
 from equilif.training.analysis import trace
 from equilif.training.analysis.evaluate import Evaluation, evaluate
 from equilif.training.backends.phases import EpochPlan, epoch_plan
@@ -133,7 +134,9 @@ class Demo:
     def _train(self, training: Run) -> None:
         show.console.rule("[bold]1  training on the golden model", align="left")
         show_training.describe(training)
-        show_training.train({self.out: training})
+        runs = {self.out: training}
+        with show_training.TrainingProgress(runs) as observer:
+            parallel.train(runs, observer=observer)
         last = training.history[-1]
         self._claim(
             "the golden model learns the digits",

@@ -92,7 +92,10 @@ def run_job(job: jobs.Job, options: settings.RunOptions, port: str | None = None
         with show.console.status(f"reading the {'run' if job.resume else 'data'}"):
             runs = held.enter_context(job.runs(make, _note))
         show_training.describe(*runs.values())
-        show_training.train(runs, every=options.every)
+        with show.console.status("compiling the kernel (only the first time takes long)"):
+            next(iter(runs.values())).backend.prepare()
+        with show_training.TrainingProgress(runs) as observer:
+            parallel.train(runs, every=options.every, observer=observer)
         results = [_result(run, folder) for folder, run in runs.items()]
     return _several(results, job.out) if job.seed_folders else _single(results[0])
 

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from equilif.show.console import bar, console, drawn, literal, table
-from equilif_golden.lazy import lazy
-
-with lazy():
-    from equilif.training import parallel
+from equilif.training import parallel
 
 if TYPE_CHECKING:
     from equilif.training.analysis.deploy import Deployment
@@ -28,55 +25,57 @@ def describe(run: Run, *others: Run) -> None:
         f"seed{'s' * bool(others)} {seeds}; {run.network.schedule}"
         + "".join(f"; {name} {value}" for name, value in b.machine.items())
     )
+    if not others and (run.history or run.marks):
+        within = f", {run.marks[-1].samples:,} samples into the next" if run.marks else ""
+        console.print(f"resuming after epoch {len(run.history)}{within}")
 
 
-def train(runs: Mapping[Path, Run], *, every: float = 30.0) -> None:
-    """Train the rest of runs, by folder, saved every ``every`` seconds and after each epoch.  Shows a bar for
-    each run; a line for each epoch of a single run, or for each of several that is done.
-    """
-    single = len(runs) == 1
-    first = next(iter(runs.values()))
-    with console.status("compiling the kernel (only the first time takes long)"):
-        first.backend.prepare()
-    if single and (first.history or first.marks):
-        within = f", {first.marks[-1].samples:,} samples into the next" if first.marks else ""
-        console.print(f"resuming after epoch {len(first.history)}{within}")
-    n = first.backend.samples
-    with bar() as progress:
-        tasks = {
-            run.seed: progress.add_task(
+class TrainingProgress(parallel.Observer):
+    """A bar for each run; a line for each epoch of a single run, or for each of several that is done."""
+
+    def __init__(self, runs: Mapping[Path, Run]):
+        self.single = len(runs) == 1
+        self.bars = bar()
+        self.tasks = {
+            folder: self.bars.add_task(
                 "",
-                total=n * run.plan.epochs,
-                completed=n * len(run.history),
+                total=run.backend.samples * run.plan.epochs,
+                completed=run.backend.samples * len(run.history),
                 note="",
-                visible=single,
-                start=single,
+                visible=self.single,
+                start=self.single,
             )
-            for run in runs.values()
+            for folder, run in runs.items()
         }
 
-        def show(run: Run, p: Progress) -> None:
-            progress.start_task(tasks[run.seed])
-            seed = "" if single else f"seed {run.seed}, "
-            progress.update(
-                tasks[run.seed],
-                visible=True,
-                description=f"{seed}epoch {len(run.history) + 1:2}/{run.plan.epochs}",
-                completed=n * len(run.history) + p.samples,
-                note="test samples" if p.samples == n else _note(p),
-            )
+    def __enter__(self) -> Self:
+        self.bars.start()
+        return self
 
-        def epoch(run: Run, record: EpochRecord) -> None:
-            if single:
-                console.print(f"epoch {_line(record, run)}", soft_wrap=True)
+    def __exit__(self, *_: object) -> None:
+        self.bars.stop()
 
-        def done(folder: Path, run: Run) -> None:
-            if not single:
-                progress.update(tasks[run.seed], visible=False)
-                line = _line(run.history[-1], run)
-                console.print(f"seed {run.seed}  epoch {line}  {literal(folder)}", soft_wrap=True)
+    def progress(self, folder: Path, run: Run, state: Progress) -> None:
+        n = run.backend.samples
+        self.bars.start_task(self.tasks[folder])
+        seed = "" if self.single else f"seed {run.seed}, "
+        self.bars.update(
+            self.tasks[folder],
+            visible=True,
+            description=f"{seed}epoch {len(run.history) + 1:2}/{run.plan.epochs}",
+            completed=n * len(run.history) + state.samples,
+            note="test samples" if state.samples == n else _note(state),
+        )
 
-        parallel.train(runs, every=every, progress=show, epoch=epoch, done=done)
+    def epoch(self, folder: Path, run: Run, record: EpochRecord) -> None:
+        if self.single:
+            console.print(f"epoch {_line(record, run)}", soft_wrap=True)
+
+    def done(self, folder: Path, run: Run) -> None:
+        if not self.single:
+            self.bars.update(self.tasks[folder], visible=False)
+            line = _line(run.history[-1], run)
+            console.print(f"seed {run.seed}  epoch {line}  {literal(folder)}", soft_wrap=True)
 
 
 def _note(p: Progress) -> str:

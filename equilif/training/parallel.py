@@ -11,7 +11,6 @@ import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
-from typing import Any
 
 from equilif.training.run import Run
 from equilif.training.storage.history import EpochRecord, Progress
@@ -32,43 +31,50 @@ def learner(runs: int) -> Callable[..., Kernel]:
     return functools.partial(Kernel, threads=max(1, default_threads() // threads_for(runs)))
 
 
-def train(
-    runs: Mapping[Path, Run],
-    *,
-    every: float,
-    progress: Callable[[Run, Progress], Any],
-    epoch: Callable[[Run, EpochRecord], Any],
-    done: Callable[[Path, Run], Any],
-) -> None:
+class Observer:
+    """Observer of runs, by folder, that does nothing."""
+
+    def progress(self, folder: Path, run: Run, state: Progress) -> None:
+        """Within an epoch, in the thread of the run."""
+
+    def epoch(self, folder: Path, run: Run, record: EpochRecord) -> None:
+        """After an epoch, in the thread of the run."""
+
+    def done(self, folder: Path, run: Run) -> None:
+        """After the last epoch, in the thread of the caller."""
+
+
+def train(runs: Mapping[Path, Run], *, every: float = 30.0, observer: Observer | None = None) -> None:
     """Train the rest of all runs, by folder; they are saved as by Run.epoch.
 
-    Called from their threads: ``progress`` within an epoch, ``epoch`` after it; from this one: ``done``.  The
-    first error, or Ctrl-C, ends all runs at the next part of their epoch.  A single run needs no thread.
+    The first error, or Ctrl-C, ends all runs at the next part of their epoch.  A single run needs no thread.
     """
+    observer = observer or Observer()
     stop = threading.Event()
     for folder, run in runs.items():
         run.begin(folder)  # whatever happens, every one of them can be resumed
 
-    def report(run: Run, p: Progress) -> None:
+    def report(folder: Path, run: Run, state: Progress) -> None:
         if stop.is_set():
             raise Stopped
-        progress(run, p)
+        observer.progress(folder, run, state)
 
     def work(folder: Path, run: Run) -> None:
         while not run.done:
-            epoch(run, run.epoch(functools.partial(report, run), folder=folder, every=every))
+            progress = functools.partial(report, folder, run)
+            observer.epoch(folder, run, run.epoch(progress, folder=folder, every=every))
 
     if len(runs) == 1:
         for folder, run in runs.items():
             work(folder, run)
-            done(folder, run)
+            observer.done(folder, run)
         return
     with ThreadPoolExecutor(threads_for(len(runs))) as pool:
         jobs = {pool.submit(work, folder, run): folder for folder, run in runs.items()}
         try:
             for job in as_completed(jobs):
                 job.result()
-                done(jobs[job], runs[jobs[job]])
+                observer.done(jobs[job], runs[jobs[job]])
         except BaseException:
             stop.set()
             pool.shutdown(wait=False, cancel_futures=True)

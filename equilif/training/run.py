@@ -170,12 +170,16 @@ class Run:
         *,
         folder: Path | None = None,
         every: float = 30.0,
+        test: bool = True,
     ) -> EpochRecord:
         """The next epoch, or what is left of the one under way, and the accuracy on the test set after it.
 
         With a ``folder`` the run is saved there at its beginning, after every epoch, and within it about
-        every ``every`` seconds where the backend can.
+        every ``every`` seconds where the backend can.  Without ``test`` no
+        accuracy is measured; such a run has no folder.
         """
+        if folder and not test:
+            raise ValueError("a run in a folder is tested after each epoch: leave out test=False, or folder")
         if folder:
             self.begin(folder)
         saved = time.perf_counter()
@@ -189,7 +193,8 @@ class Run:
                 marked = self._mark(p.mark, folder)
                 saved = time.perf_counter()
 
-        done = self.backend.epoch(len(self.history), self.marks[-1] if self.marks else START, report)
+        at = self.marks[-1] if self.marks else START
+        done = self.backend.epoch(len(self.history), at, report, test=test)
         weights = marked or self.weights
         done = dataclasses.replace(done, counter=self.backend.counter, weights=digest(weights))
         self.history.append(done)
@@ -200,6 +205,12 @@ class Run:
         elif folder:
             self.save(folder, weights)
         return done
+
+    def train(self, *, test: bool = True) -> EpochRecord:
+        """All epochs that are left, without a folder; the last one."""
+        while not self.done:
+            self.epoch(test=test)
+        return self.history[-1]
 
     def _mark(self, at: Mark, folder: Path) -> Weights:
         """Save the run within an epoch; the weights."""

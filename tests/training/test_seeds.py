@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import subprocess
 import sys
@@ -60,12 +61,12 @@ def test_error_in_one_seed(alone, tmp_path):
     for folder in runs:
         folder.mkdir()
 
-    def full(training, record):
-        raise OSError("the disk is full")
+    class FullDisk(parallel.Observer):
+        def epoch(self, folder, run, record):
+            raise OSError("the disk is full")
 
-    nothing = dict.fromkeys(("progress", "done"), lambda *_: None)
     with pytest.raises(OSError, match="disk"):
-        parallel.train(runs, every=0, epoch=full, **nothing)
+        parallel.train(runs, every=0, observer=FullDisk())
     assert seed_folders(tmp_path) == list(runs), "a run that had not begun cannot be resumed"
     assert weights(tmp_path) != alone
     run("train", "--resume", "--out", tmp_path)
@@ -106,3 +107,15 @@ def test_folders_of_single_and_parallel_runs(tmp_path):
 def test_one_seed_on_a_board(tmp_path):
     message = error_of("train", "--seed", "0-1", "--port", "/dev/nothing", "--out", tmp_path / "out")
     assert "one network at a time" in message and not (tmp_path / "out").exists()
+
+
+def test_run_that_is_not_tested(alone, tmp_path):
+    """Equal weights; without a test accuracy it cannot be saved."""
+    training = Run.start(PRESET, images.load("digits"), 0)
+    assert math.isnan(training.train(test=False).test_accuracy)
+    assert [e.weights for e in training.history] == alone[0]
+    with pytest.raises(ValueError, match="test"):
+        training.epoch(folder=tmp_path, test=False)
+    with pytest.raises(ValueError, match="test_accuracy"):
+        training.save(tmp_path)
+    assert not list(tmp_path.iterdir())

@@ -78,8 +78,13 @@ class Backend(ABC, Generic[D]):
         """Do what takes long only once."""
 
     @abstractmethod
-    def epoch(self, number: int, at: Mark, report: Callable[[Progress], None]) -> EpochRecord:
-        """An epoch, counted from 0, or what is left of it after ``at``; ``report`` is called after parts."""
+    def epoch(
+        self, number: int, at: Mark, report: Callable[[Progress], None], *, test: bool = True
+    ) -> EpochRecord:
+        """An epoch, counted from 0, or what is left of it after ``at``; ``report`` is called after parts.
+
+        ``test``: whether to measure the accuracy on the test part.
+        """
 
     def save(self, folder: Path, epochs: int) -> None:
         """Save its files after this number of epochs."""

@@ -9,6 +9,7 @@ good as one: only the counter differs.
 from __future__ import annotations
 
 import functools
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -191,7 +192,9 @@ class EquilibriumPropagation(Backend[DataSet]):
         d = self.data
         self.learner.train(d.x_train, d.y_train, d.y_train[:0], tokens=d.tokens_train)
 
-    def epoch(self, number: int, at: Mark, report: Callable[[Progress], None]) -> EpochRecord:
+    def epoch(
+        self, number: int, at: Mark, report: Callable[[Progress], None], *, test: bool = True
+    ) -> EpochRecord:
         total = self.samples
         plan = epoch_plan(self.plan, self.data, self.seed, number)
         parts = train_epoch(self.learner, self.data, plan, start_at=at.samples, parts=CHUNKS)
@@ -200,12 +203,12 @@ class EquilibriumPropagation(Backend[DataSet]):
             at = at.plus(did, time.perf_counter() - start)
             report(Progress(at.samples, total, at.samples / at.seconds, at.hits / at.samples, mark=at))
         d = self.data
-        test_accuracy = self.learner.accuracy(d.x_test, d.y_test, tokens=d.tokens_test)
+        accuracy = self.learner.accuracy(d.x_test, d.y_test, tokens=d.tokens_test) if test else math.nan
         return EpochRecord(
             epoch=number + 1,
             learning_rate=plan.learning_rate,
             train_accuracy=at.hits / total,
-            test_accuracy=test_accuracy,
+            test_accuracy=accuracy,
             spikes_per_sample=at.spikes / total,
             samples_per_second=at.samples / at.seconds,
             steps_per_sample=at.steps / total,

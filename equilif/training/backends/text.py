@@ -105,7 +105,9 @@ class NextCharacter(FloatingPoint[Text]):
         on = self.trainer.device
         return torch.tensor(x, device=on), torch.tensor(found[:, 1:].astype(np.int64), device=on)
 
-    def epoch(self, number: int, at: Mark, report: Callable[[Progress], None]) -> EpochRecord:
+    def epoch(
+        self, number: int, at: Mark, report: Callable[[Progress], None], *, test: bool = True
+    ) -> EpochRecord:
         """Updates, then validation."""
         s = self.plan.require_text()
         codes = self.data.train
@@ -124,7 +126,7 @@ class NextCharacter(FloatingPoint[Text]):
             done = k * s.batch_size
             report(Progress(done, self.samples, done / (time.perf_counter() - start), loss=loss / k))
         seconds = time.perf_counter() - start
-        test_loss, test_accuracy = self.validate()
+        test_loss, test_accuracy = self.validate() if test else (None, math.nan)
         return EpochRecord(
             epoch=number + 1,
             learning_rate=learning_rate,

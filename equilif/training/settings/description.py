@@ -568,9 +568,10 @@ class Description(TableSchema):
             if self.numbers.fraction != DEFAULT.fraction:
                 problem = f"fraction must be {DEFAULT.fraction} for tokens, not {self.numbers.fraction}"
                 raise PlacedError(f"numbers: {problem}", ("numbers", "fraction"))
-        for fits, p, key, value, needed in values:
+        for fits, population, key, value, needed in values:
             if not fits:
-                raise PlacedError.of(p.place(), f"{key} must be {needed} for {sizes.data}, not {value}", key)
+                message = f"{key} must be {needed} for {sizes.data}, not {value}"
+                raise PlacedError.of(population.place(), message, key)
 
     def check_kind(self, data: str, *, tokens: bool) -> None:
         """ValueError unless the network attends to tokens exactly when the data have tokens."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,7 +51,7 @@ class EpochRecord:
     epoch: int  #: from 1
     learning_rate: float  #: learning rate, of the first update
     train_accuracy: float  #: running: each prediction before its update
-    test_accuracy: float
+    test_accuracy: float  #: NaN where it was not measured
     samples_per_second: float
     weights: str | None = None  #: digest of the weights of network.npz after the epoch
     counter: int | None = None  #: of updates, after the epoch
@@ -68,7 +69,8 @@ class EpochRecord:
         check_int(self.epoch, "epoch", 1, MAX_EPOCHS)
         for f in dataclasses.fields(self):
             value = getattr(self, f.name)
-            if isinstance(value, float):
+            untested = f.name == "test_accuracy" and math.isnan(self.test_accuracy)
+            if isinstance(value, float) and not untested:
                 check_float(value, f.name, 0, 1 if f.name in PARTS else UNLIMITED)
         if self.counter is not None:
             check_int(self.counter, "counter", 0, MAX_UPDATES)
@@ -162,6 +164,7 @@ class History:
             if missing:
                 raise ValueError(f"epochs[{k}] has no {', '.join(missing)}")
             check_digest(e.weights, f"epochs[{k}].weights")
+            check_float(e.test_accuracy, f"epochs[{k}].test_accuracy", 0, 1)
         before = 0
         for k, mark in enumerate(self.marks):
             check_digest(mark.weights, f"marks[{k}].weights")
