@@ -20,13 +20,13 @@ from typing import Any
 import numpy as np
 
 from equilif import results
+from equilif.data.sets.dataset import DataSet
 from equilif.show import console as show
 from equilif.show import hardware as show_hardware
 from equilif.show import training as show_training
 from equilif.training import parallel
 from equilif.training.analysis import trace
 from equilif.training.analysis.evaluate import Evaluation, evaluate
-from equilif.training.backends.phases import EpochPlan, epoch_plan
 from equilif.training.run import Run
 from equilif.training.settings.description import Description
 from equilif.training.storage.folder import (
@@ -186,75 +186,47 @@ class Demo:
     # -- RTL ---------------------------------------------------------------------------------------
     def _rtl(self, training: Run, before: Weights) -> None:
         show.console.rule("[bold]2  the same training in RTL, under Verilator", align="left")
-        what = "RTL = golden"
+        d = training.data
+        whole = len(d.x_train) * self.preset.epochs
+        samples = whole if self.samples is None else min(self.samples, whole)
         try:
-            config = self._engine()
-            d = training.data
-            whole = len(d.x_train) * self.preset.epochs
-            plans = self._epoch_plans(training, whole if self.samples is None else self.samples)
-            learning = show_hardware.compare(
-                "RTL training", training.network, before, config, d, verify.VerificationPlan(plans, 0)
-            )
-            report = show_hardware.compare(
-                "RTL inference",
-                training.network,
-                training.weights,
-                config,
-                d,
-                verify.VerificationPlan([], len(d.x_test)),
-            )
+            plan = self._verification(d, samples)
+            report = show_hardware.compare("RTL = golden", training.network, before, self._engine(), d, plan)
         except (MissingExtra, MissingVerilator, results.ToolFailed) as e:
             show.console.print(f"{show.NO} {show.literal(e)}")
-            self._claim(what, str(e), False)
+            self._claim("RTL = golden", str(e), False)
             return
-        for r in (learning, report):
-            show_hardware.verdict(r)
-        self.record["rtl"] = {"training": learning.to_dict(), "inference": report.to_dict()}
-        report.training, report.compared.weights = learning.training, learning.compared.weights
+        show_hardware.verdict(report)
         show_hardware.costs(report)
-        t = learning.training
-        i = report.inference
-        equal = learning.mismatch is None and report.mismatch is None
+        self.record["rtl"] = report.to_dict()
+        t, i, c = report.training, report.inference, report.compared
         self._claim(
-            "RTL = golden, every prediction, spike count and rate",
-            f"{t.samples:,} training and {i.samples:,} test samples, "
-            f"{learning.compared.rates + report.compared.rates:,} rates",
-            equal,
+            "RTL = golden, every prediction, spike count, rate and weight",
+            f"{t.samples:,} training and {i.samples:,} test samples, {c.rates:,} rates, "
+            f"{c.weights:,} weight words",
+            report.mismatch is None,
         )
-        if learning.mismatch is None and t.samples == whole:
+        if samples == whole:
             self._claim(
                 "RTL ends with the weights of network.npz",
                 f"{training.network.n_weights:,} words after {t.samples:,} updates",
-                digest(learning.weights) == digest(training.weights),
+                report.mismatch is None and digest(report.weights) == digest(training.weights),
             )
-        else:
-            self._claim(
-                "RTL = golden, every weight",
-                f"{training.network.n_weights:,} words, compared {learning.compared.weights:,} times in all",
-                learning.mismatch is None,
-            )
-        ideal = (t.accesses + i.accesses) / max(1, t.cycles + i.cycles)
         self._claim(
-            "cycles a sample",
-            f"{t.cycles / max(1, t.samples):,.0f} training, {i.cycles / max(1, i.samples):,.0f} inference; "
-            f"{ideal:.0%} of them touch weights",
-            t.cycles > 0,
-        )
-        self._claim(
-            "spikes a sample",
-            f"{t.spikes / max(1, t.samples):,.0f} training, {i.spikes / max(1, i.samples):,.0f} inference",
-            t.spikes > 0,
+            "cycles and spikes per sample",
+            f"training {t.cycles / max(1, t.samples):,.0f} and {t.spikes / max(1, t.samples):,.0f}, "
+            f"inference {i.cycles / max(1, i.samples):,.0f} and {i.spikes / max(1, i.samples):,.0f}",
+            t.cycles > 0 and t.spikes > 0,
         )
 
-    def _epoch_plans(self, training: Run, samples: int) -> list[EpochPlan]:
-        """Plans of the epochs with the first ``samples`` samples of the run."""
-        plans = []
-        for epoch in range(self.preset.epochs):
-            if samples > 0:
-                plan = epoch_plan(self.preset, training.data, self.seed, epoch)
-                plans.append(plan._replace(order=plan.order[:samples]))
-                samples -= len(plan.order)
-        return plans
+    def _verification(self, data: DataSet, samples: int) -> verify.VerificationPlan:
+        """The first ``samples`` training samples of the run, then all test samples."""
+        n = len(data.x_train)
+        plan = verify.VerificationPlan.of(self.preset, data, self.seed, epochs=-(-samples // n), samples=None)
+        epochs = [
+            (rate, order[: samples - k * n], inputs) for k, (rate, order, inputs) in enumerate(plan.epochs)
+        ]
+        return verify.VerificationPlan(epochs, plan.n_test)
 
     def _engine(self) -> EngineConfig:
         return boards.find(self.board).config
@@ -335,8 +307,8 @@ class Demo:
         if "bitstream" not in self.record or "rtl" not in self.record:
             return None
         clock = self.record["bitstream"]["board"]["clock_hz"]
-        training = self.record["rtl"]["training"]["training"]["cycles"]
-        inference = self.record["rtl"]["inference"]["inference"]["cycles"]
+        training = self.record["rtl"]["training"]["cycles"]
+        inference = self.record["rtl"]["inference"]["cycles"]
         return (
             f"{clock / training:,.0f} training or {clock / inference:,.0f} inference samples a second "
             f"at {clock / 1e6:g} MHz"

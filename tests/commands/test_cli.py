@@ -469,11 +469,9 @@ def test_demo_command(tmp_path):
     output = run("demo", "--out", tmp_path, *options)
     found = json.loads((tmp_path / "results.json").read_text())
     assert found["ok"] and all(claim["holds"] for claim in found["claims"]) and "✗" not in output
-    assert found["rtl"]["training"]["mismatches"] == found["rtl"]["inference"]["mismatches"] == 0
-    assert (
-        found["rtl"]["training"]["training"]["samples"] == 30
-        and found["rtl"]["inference"]["inference"]["samples"] == 360
-    )
+    rtl = found["rtl"]
+    assert rtl["mismatches"] == 0
+    assert (rtl["training"]["samples"], rtl["inference"]["samples"]) == (30, 360)
     for name in ("learning_curve.png", "confusion.png", "settling.png"):
         assert (tmp_path / name).read_bytes().startswith(PNG)
     assert (tmp_path / NETWORK).exists() and not list(tmp_path.glob("*.part"))
