@@ -61,7 +61,7 @@ def count(commit: str, budget: dict[str, int]) -> Counter[str]:
 
 
 def main() -> int:
-    budget = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["equilif"]["code-lines"]
+    budget = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["code-budget"]
     tag = git("describe", "--tags", "--abbrev=0").strip()
     now = count("", budget)
     before = count(tag, budget) if tag else None

@@ -1,6 +1,6 @@
 """Streams: prequential accuracy of equilif and of river's models, sample by sample.
 
-    python -m benchmarks streams [--run NAME ...] 
+    python -m benchmarks streams [--run NAME ...]
 
 Real streams are those of river's package: Phishing, ImageSegments and Bananas.  Generated ones have drift:
 the concept of SEA changes after every 1,000 samples, the attributes of LED drift, the hyperplane rotates.
