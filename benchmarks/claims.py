@@ -343,12 +343,6 @@ NETWORKS = {
         "equilif train imdb",
         "IMDB sentiment, 16 queries, trainable embeddings",
     ),
-    "snippets": TrainedNetwork(
-        "movie snippets, 64 tokens, trainable embeddings",
-        "8 queries, 64 hidden",
-        12,
-        "equilif train snippets",
-    ),
     "sst2": TrainedNetwork(
         "SST-2, up to 64 tokens, trainable embeddings", "8 queries, 64 hidden", 5, "equilif train sst2"
     ),

@@ -48,7 +48,6 @@ SHAPES: dict[str, tuple[tuple[int, ...], int]] = {
     "digits": ((8, 8), 10),
     "mnist": ((28, 28), 10),
     "fashion": ((28, 28), 10),
-    "snippets": ((64, 50), 2),
     "imdb": ((400, 50), 2),
     "sst2": ((64, 50), 2),
     "spoken": ((32, 36), 10),

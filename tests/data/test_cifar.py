@@ -19,7 +19,7 @@ from equilif_golden import network as networks
 from equilif_golden.network import Input
 from tests.cli import refused
 from tests.cli import run_line as run
-from tests.data.test_sequences import tar
+from tests.files import tar
 
 EACH = 4  #: images per batch
 NAMES = "airplane automobile bird cat deer dog frog horse ship truck".split()

@@ -28,18 +28,14 @@ from equilif import nir
 from equilif.data.base import words
 from equilif.data.formats.cifar import TEN
 from equilif.data.sets import images, sequences
-from equilif.data.sets import texts as movies
 from tests.commands.test_nir import W, graph, library, lif
 from tests.data.test_cifar import write_archive
 from tests.data.test_data import IMAGES, LABELS, write_set
 from tests.data.test_sequences import (
-    RATED,
     TEST_PHRASES,
     TRAIN_PHRASES,
     TS,
-    VADER,
     VECTORS,
-    tar,
     tone,
     write_ids,
     write_mels,
@@ -68,11 +64,6 @@ class DataKind:
 def write_vectors(folder: Path, name: str) -> None:
     raw = VECTORS.encode()
     (folder / name).write_bytes(gzip.compress(raw) if name.endswith(".gz") else raw)
-
-
-def write_snippets(folder: Path, name: str, raw: bytes) -> None:
-    write_vectors(folder, "glove.txt")
-    (folder / name).write_bytes(raw)
 
 
 def write_numbers(folder: Path, **more: Any) -> None:
@@ -121,17 +112,6 @@ KINDS = {
     "glove.npz": DataKind(lambda f: write_glove(f / "glove.npz"), "glove.npz", vectors),
     "glove.txt": DataKind(lambda f: write_vectors(f, "glove.txt"), "glove.txt", vectors, binary=False),
     "vec.gz": DataKind(lambda f: write_vectors(f, "a.vec.gz"), "a.vec.gz", vectors),
-    "sdist": DataKind(
-        lambda f: write_snippets(f, "vaderSentiment-3.3.2.tar.gz", VADER),
-        "vaderSentiment-3.3.2.tar.gz",
-        lambda f: sequences.load("snippets", f),
-    ),
-    "snippets": DataKind(
-        lambda f: write_snippets(f, movies.SNIPPETS, RATED),
-        movies.SNIPPETS,
-        lambda f: sequences.load("snippets", f),
-        binary=False,
-    ),
     "sst2": DataKind(
         lambda f: write_sst2(f, "train.tsv"), "train.tsv", lambda f: sequences.load("sst2", f), binary=False
     ),
@@ -324,21 +304,6 @@ OWN: dict[str, tuple[str, Write, str]] = {
     "glove.txt: no vector": ("glove.txt", raw("glove.txt", "\nfilm \n"), "line 2"),
     "glove.txt: above single precision": ("glove.txt", raw("glove.txt", "the 1 1e39\n"), "line 1"),
     "vec.gz: a line of 300 MB": ("vec.gz", lambda f: raw("a.vec.gz", gzip.compress(BOMB))(f), "line 1"),
-    "snippets: a rating that is none": (
-        "snippets",
-        raw(movies.SNIPPETS, RATED + b"41\tnan\tgood film\n"),
-        "line 41",
-    ),
-    "sdist: an archive in itself": (
-        "sdist",
-        raw(KINDS["sdist"].name, tar(**{"hutto.tar.gz": tar(**{"hutto.tar.gz": VADER})})),
-        movies.SNIPPETS,
-    ),
-    "sdist: 300 MB of text": (
-        "sdist",
-        lambda f: raw(KINDS["sdist"].name, tar(**{movies.SNIPPETS: BOMB}))(f),
-        "more than 30,",
-    ),
     "wav: longer than it is": (
         "wav",
         lambda f: raw(
@@ -503,11 +468,10 @@ def test_digits_need_no_folder(tmp_path):
 def test_paths_as_strings(tmp_path):
     write_set(tmp_path / "idx")
     assert len(images.load("mnist", str(tmp_path / "idx")).x_train) == 3
-    for name in ("snippets", "imdb", "sst2", "fsdd", "ts", "glove.txt"):
+    for name in ("imdb", "sst2", "fsdd", "ts", "glove.txt"):
         (tmp_path / name).mkdir()
         KINDS[name].write(tmp_path / name)
     vectors = str(tmp_path / "glove.txt" / "glove.txt")
-    assert len(sequences.load("snippets", str(tmp_path / "snippets"), vectors=vectors).test) == 5
     assert len(sequences.load("imdb", str(tmp_path / "imdb" / "imdb.npz"), vectors=vectors).test) == 2
     assert len(sequences.load("sst2", str(tmp_path / "sst2"), vectors=vectors).test) == 2
     assert len(sequences.load("spoken", str(tmp_path / "fsdd")).test) == 1
@@ -521,11 +485,10 @@ def test_paths_as_strings(tmp_path):
 @pytest.mark.parametrize(
     "name, options, message",
     [
-        ("snippets", {"seed": -1}, "seed.*0"),
-        ("snippets", {"drop": -1}, "drop.*0"),
-        ("snippets", {"drop": 0.5}, "drop.*integer"),
-        ("snippets", {"top": True}, "top.*integer"),
-        ("snippets", {"max_tokens": 2.5}, "max_tokens.*integer"),
+        ("sst2", {"drop": -1}, "drop.*0"),
+        ("sst2", {"drop": 0.5}, "drop.*integer"),
+        ("sst2", {"top": True}, "top.*integer"),
+        ("sst2", {"max_tokens": 2.5}, "max_tokens.*integer"),
         ("imdb", {"max_tokens": 0}, "max_tokens.*1"),
         ("sst2", {"validation_sentences": -1}, "validation_sentences.*0"),
         ("fsdd", {"sigmas": float("nan")}, "sigmas.*number"),
