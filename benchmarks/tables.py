@@ -1,6 +1,6 @@
 """Cost of a training sample with a learned embedding table and with a fixed one.
 
-64 tokens of width 50, 4 queries, 64 hidden neurons, 2 classes (movie snippets with half the queries) on the
+64 tokens of width 50, 4 queries, 64 hidden neurons, 2 classes (SST-2 with half the queries) on the
 engine of the ULX3S 85F.  Words are random; one class uses even rows.  Cycles: equilif_golden.engine.cycles
 after 500 samples, for representative spike rates.  Bytes: patterns in both directions, without framing.
 """

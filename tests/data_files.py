@@ -63,8 +63,6 @@ def write_ids(path, **more):
     return path
 
 
-RATED = "".join(
-    f"{i}\t{0.5 if i % 2 else -0.5 * (i % 4)}\t{'good' if i % 2 else 'bad'} film\r\n" for i in range(1, 41)
 ).encode()
 
 
@@ -78,14 +76,6 @@ def tar(**files):
     return out.getvalue()
 
 
-HUTTO = tar(**{"hutto_ICWSM_2014/tweets_GroundTruth.txt": b"", f"hutto_ICWSM_2014/{movies.SNIPPETS}": RATED})
-
-
-VADER = tar(
-    **{
-        "vaderSentiment-3.3.2/README.rst": b"",
-        "vaderSentiment-3.3.2/additional_resources/hutto_ICWSM_2014.tar.gz": HUTTO,
-    }
 )
 
 

@@ -1,8 +1,10 @@
-"""Files of tests: recordings, word vectors, and the content of a folder."""
+"""Files of tests: recordings, word vectors, archives, and the content of a folder."""
 
 from __future__ import annotations
 
 import hashlib
+import io
+import tarfile
 import wave
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,17 @@ def content(folder: Path) -> dict[str, str]:
         else:
             found[str(path.relative_to(folder))] = "folder" if path.is_dir() else "special"
     return found
+
+
+def tar(**files: bytes) -> bytes:
+    """A gzipped tar file of files by name."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w:gz") as t:
+        for name, raw in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(raw)
+            t.addfile(member, io.BytesIO(raw))
+    return out.getvalue()
 
 
 def write_wav(path: Path, tone: Any, rate: int = 8000, width: int = 2, channels: int = 1) -> Path:

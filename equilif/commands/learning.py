@@ -298,7 +298,7 @@ def attention(
 
     For a trained embedding table, also list the nearest neighbours of words before and after training.
 
-    Example:  [bold]equilif attention results/snippets/network.npz --sample 3 --sample 8[/]  and
+    Example:  [bold]equilif attention results/vowels/network.npz --sample 3 --sample 8[/]  and
     [bold]equilif attention results/imdb/network.npz --word boring --data DIR[/]
     """
     out = out or network.parent

@@ -26,7 +26,6 @@ class Name(StrEnum):
     mnist = "mnist"
     fashion = "fashion"
     cifar10 = "cifar10"
-    snippets = "snippets"
     imdb = "imdb"
     sst2 = "sst2"
     spoken = "spoken"
@@ -86,9 +85,6 @@ SOURCES = {
         "sets.images.cifar10",
         "download https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz (its binary version)",
         THINGS,
-    ),
-    Name.snippets: DataSource(
-        "sequences", "sets.texts.snippets", "pip download --no-deps --no-binary :all: vaderSentiment==3.3.2"
     ),
     Name.imdb: DataSource(
         "sequences",

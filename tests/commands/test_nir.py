@@ -395,7 +395,7 @@ def digits():
 )
 def test_snntorch_runs_an_exported_network(network, digits):
     """All spikes are equal when snnTorch applies the list equilif.nir.OPEN."""
-    interchange = pytest.importorskip("benchmarks.interchange", exc_type=ImportError)
+    interchange = pytest.importorskip("tests.snntorch_networks", exc_type=ImportError)
 
     weights = network.initial_weights(3, scale=1.5)
     equal = interchange.compare(network, weights, digits.x_test[:40], interchange.LEAK)
@@ -407,7 +407,7 @@ def test_snntorch_agrees_on_digits(leak, digits):
     """A trained network through NIR, with the start of a phase added: outputs differ by at most 3 of 8
     spikes, classes are equal.
     """
-    interchange = pytest.importorskip("benchmarks.interchange", exc_type=ImportError)
+    interchange = pytest.importorskip("tests.snntorch_networks", exc_type=ImportError)
 
     found = interchange.compare(*interchange.trained(leak, epochs=2), digits.x_test[:100], interchange.START)
     assert 0 < found.differ < 0.2 * found.spikes and found.largest <= 3 and found.same_class >= 98
@@ -415,7 +415,7 @@ def test_snntorch_agrees_on_digits(leak, digits):
 
 def test_import_from_snntorch(digits, tmp_path):
     """A feed-forward network of snnTorch: equal classes in the golden model, equal bits in RTL."""
-    foreign = pytest.importorskip("benchmarks.interchange", exc_type=ImportError).foreign
+    foreign = pytest.importorskip("tests.snntorch_networks", exc_type=ImportError).foreign
 
     there = foreign(tmp_path / "a.nir", digits, hidden=32, epochs=5)
     output, imported = output_and_json("convert", tmp_path / "a.nir", tmp_path / "a.npz")

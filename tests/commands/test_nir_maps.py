@@ -252,7 +252,7 @@ def test_matrix_export_spikes_alike():
 @pytest.mark.parametrize("name", ["folded", "colours", "symmetric"])
 def test_snntorch_runs_exported_maps(name):
     """As Conv2d and as matrices: all spikes are equal with the list equilif.nir.OPEN applied."""
-    interchange = pytest.importorskip("benchmarks.interchange", exc_type=ImportError)
+    interchange = pytest.importorskip("tests.snntorch_networks", exc_type=ImportError)
 
     network = NETWORKS[name]
     weights = network.initial_weights(1, bias=0.3, scale=1.0)

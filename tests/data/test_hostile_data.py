@@ -28,18 +28,14 @@ from equilif import nir
 from equilif.data.base import words
 from equilif.data.formats.cifar import TEN
 from equilif.data.sets import images, sequences
-from equilif.data.sets import texts as movies
 from equilif_golden.network import Network
 from tests.data_files import (
     IMAGES,
     LABELS,
-    RATED,
     TEST_PHRASES,
     TRAIN_PHRASES,
     TS,
-    VADER,
     VECTORS,
-    tar,
     tone,
     write_archive,
     write_ids,
@@ -70,11 +66,6 @@ class DataKind:
 def write_vectors(folder: Path, name: str) -> None:
     raw = VECTORS.encode()
     (folder / name).write_bytes(gzip.compress(raw) if name.endswith(".gz") else raw)
-
-
-def write_snippets(folder: Path, name: str, raw: bytes) -> None:
-    write_vectors(folder, "glove.txt")
-    (folder / name).write_bytes(raw)
 
 
 def write_numbers(folder: Path, **more: Any) -> None:
@@ -124,17 +115,6 @@ KINDS = {
     "glove.npz": DataKind(lambda f: write_glove(f / "glove.npz"), "glove.npz", vectors),
     "glove.txt": DataKind(lambda f: write_vectors(f, "glove.txt"), "glove.txt", vectors, binary=False),
     "vec.gz": DataKind(lambda f: write_vectors(f, "a.vec.gz"), "a.vec.gz", vectors),
-    "sdist": DataKind(
-        lambda f: write_snippets(f, "vaderSentiment-3.3.2.tar.gz", VADER),
-        "vaderSentiment-3.3.2.tar.gz",
-        lambda f: sequences.load("snippets", f),
-    ),
-    "snippets": DataKind(
-        lambda f: write_snippets(f, movies.SNIPPETS, RATED),
-        movies.SNIPPETS,
-        lambda f: sequences.load("snippets", f),
-        binary=False,
-    ),
     "sst2": DataKind(
         lambda f: write_sst2(f, "train.tsv"), "train.tsv", lambda f: sequences.load("sst2", f), binary=False
     ),
@@ -296,16 +276,6 @@ OWN: dict[str, tuple[str, Write, str]] = {
     ),
     "glove.txt: above single precision": ("glove.txt", raw("glove.txt", "the 1 1e39\n"), "line 1"),
     "vec.gz: a line of 300 MB": ("vec.gz", lambda f: raw("a.vec.gz", gzip.compress(BOMB))(f), "line 1"),
-    "sdist: an archive in itself": (
-        "sdist",
-        raw(KINDS["sdist"].name, tar(**{"hutto.tar.gz": tar(**{"hutto.tar.gz": VADER})})),
-        movies.SNIPPETS,
-    ),
-    "sdist: 300 MB of text": (
-        "sdist",
-        lambda f: raw(KINDS["sdist"].name, tar(**{movies.SNIPPETS: BOMB}))(f),
-        "more than 30,",
-    ),
     "wav: 24 bits": ("wav", lambda f: write_wav(f / "0_ann_5.wav", tone(500), width=3), "24 bits"),
     "ts: infinite": ("ts", lambda f: write_ts(f, train="@data\n1,inf:3,4:1\n"), "line 2"),
     "ts: other channels": ("ts", lambda f: write_ts(f, train="@data\n1,2:1\n"), "1 and 2"),
@@ -454,11 +424,10 @@ def test_digits_need_no_folder(tmp_path):
 def test_paths_as_strings(tmp_path):
     write_set(tmp_path / "idx")
     assert len(images.load("mnist", str(tmp_path / "idx")).x_train) == 3
-    for name in ("snippets", "imdb", "sst2", "fsdd", "ts", "glove.txt"):
+    for name in ("imdb", "sst2", "fsdd", "ts", "glove.txt"):
         (tmp_path / name).mkdir()
         KINDS[name].write(tmp_path / name)
     vectors = str(tmp_path / "glove.txt" / "glove.txt")
-    assert len(sequences.load("snippets", str(tmp_path / "snippets"), vectors=vectors).test) == 5
     assert len(sequences.load("imdb", str(tmp_path / "imdb" / "imdb.npz"), vectors=vectors).test) == 2
     assert len(sequences.load("sst2", str(tmp_path / "sst2"), vectors=vectors).test) == 2
     assert len(sequences.load("spoken", str(tmp_path / "fsdd")).test) == 1
@@ -472,9 +441,9 @@ def test_paths_as_strings(tmp_path):
 @pytest.mark.parametrize(
     "name, options, message",
     [
-        ("snippets", {"drop": 0.5}, "drop"),
-        ("snippets", {"top": True}, "top"),
-        ("snippets", {"max_tokens": 2.5}, "max_tokens"),
+        ("sst2", {"drop": 0.5}, "drop"),
+        ("sst2", {"top": True}, "top"),
+        ("sst2", {"max_tokens": 2.5}, "max_tokens"),
         ("imdb", {"max_tokens": 0}, "max_tokens"),
         ("sst2", {"validation_sentences": -1}, "validation_sentences"),
         ("fsdd", {"sigmas": float("nan")}, "sigmas"),

@@ -15,14 +15,10 @@ from equilif.data.sets import texts as movies
 from equilif.data.sets.sequences import Ragged
 from equilif.data.sound import signals
 from tests.data_files import (
-    HUTTO,
-    RATED,
     TEST_PHRASES,
     TRAIN_PHRASES,
     TS,
-    VADER,
     VECTORS,
-    tar,
     tone,
     write_ids,
     write_mels,
@@ -180,63 +176,6 @@ def test_missing_vectors(reviews, monkeypatch):
         sequences.load("imdb", reviews)
     with pytest.raises(ValueError, match="nowhere.txt"):
         sequences.load("imdb", reviews, vectors=reviews / "nowhere.txt")
-
-
-@pytest.mark.parametrize(
-    "name, raw",
-    [
-        (movies.SNIPPETS, RATED),
-        (f"hutto_ICWSM_2014/{movies.SNIPPETS}", RATED),
-        ("hutto_ICWSM_2014.tar.gz", HUTTO),
-        ("vaderSentiment-3.3.2.tar.gz", VADER),
-        ("vaderSentiment-3.3.2/additional_resources/hutto_ICWSM_2014.tar.gz", HUTTO),
-        ("vaderSentiment-3.3.2/additional_resources/hutto_ICWSM_2014/" + movies.SNIPPETS, RATED),
-    ],
-)
-def test_snippets(tmp_path, name, raw):
-    path = tmp_path / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(raw)
-    (tmp_path / "glove.txt").write_text(VECTORS)
-    s = sequences.load("snippets", tmp_path)
-    assert (len(s.train), len(s.test)) == (35, 5) and s.classes == ("negative", "positive")
-    for r in (s.train, s.test):
-        # a mean rating of 0 is not positive
-        assert texts(s, r) == [[("bad", "good")[y], "film"] for y in r.labels]
-    direct = movies.snippets(path, vectors=tmp_path / "glove.txt")
-    assert np.array_equal(direct.train.rows, s.train.rows)
-    other = movies.snippets(tmp_path, seed=1)
-    assert not np.array_equal(other.train.labels, s.train.labels)
-
-
-@pytest.mark.parametrize(
-    "name, raw, message",
-    [
-        (
-            "vaderSentiment-3.3.2.tar.gz",
-            tar(a=b"b"),
-            f"{movies.SNIPPETS} .*tar.gz: .* --no-deps --no-binary",
-        ),
-        ("vaderSentiment-3.3.2.tar.gz", tar(**{"hutto.tar.gz": b"b"}), r"3\.3\.2\.tar\.gz/hutto\.tar\.gz"),
-        (
-            movies.SNIPPETS,
-            b"1\t0.5\tgood\n2\tbad\n",
-            f"{movies.SNIPPETS} line 2",
-        ),
-        (movies.SNIPPETS, b"1\t1\tgood\n", " 1 snippets"),
-        (
-            "else.txt",
-            b"",
-            f"{movies.SNIPPETS} .*vaderSentiment==.*--data",
-        ),
-    ],
-    # a packed file contains its time of creation
-    ids=lambda value: "file" if isinstance(value, bytes) else value,
-)
-def test_broken_snippets(tmp_path, name, raw, message):
-    (tmp_path / name).write_bytes(raw)
-    with pytest.raises(ValueError, match=message):
-        sequences.load("snippets", tmp_path)
 
 
 # --------------------------------------------------------------------------------------------------

@@ -77,7 +77,7 @@ def texts(folder: Path) -> DataSet:
     y_train, train = part(40)
     y_test, test = part(20)
     data = DataSet(
-        "snippets",
+        "sst2",
         np.zeros((40, 0), np.uint8),
         y_train,
         np.zeros((20, 0), np.uint8),
@@ -86,7 +86,7 @@ def texts(folder: Path) -> DataSet:
         test,
         words,
     )
-    preset = PRESETS["snippets"].changed(hidden=(8,), epochs=1)
+    preset = PRESETS["sst2"].changed(hidden=(8,), epochs=1)
     preset = patched(preset, {"population.memory.size": "8", "population.query.heads": "2"})
     return trained(folder, preset, data)
 

@@ -143,7 +143,7 @@ def test_init_refuses_what_train_refuses(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        (("snippets", "--hidden", "conv:8"), "conv: is for images"),
+        (("sst2", "--hidden", "conv:8"), "conv: is for images"),
         (("digits", "--hidden", "conv:8:9"), "1..8, not 9"),
         (("digits", "--hidden", "conv:8:3:2"), "edge of 8x8"),
         (("digits", "--hidden", "conv:8", "--config", "net.toml"), "config"),

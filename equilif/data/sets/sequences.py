@@ -103,7 +103,7 @@ def first(root: Path, *patterns: str) -> Path | None:
 def load(
     name: str, data: str | Path | None = None, *, max_tokens: int | None = None, **options: Any
 ) -> Sequences:
-    """``snippets``, ``imdb``, ``sst2``, ``spoken`` or ``vowels``; options as its own function takes them."""
+    """``imdb``, ``sst2``, ``spoken`` or ``vowels``; options as its own function takes them."""
     if name not in NAMES:
         raise ValueError(f"set of sequences must be one of {', '.join(NAMES)}, not {name!r}")
     check_options(name, options)

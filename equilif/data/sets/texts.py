@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import functools
-import gzip
 import inspect
-import io
-import tarfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,14 +15,13 @@ import numpy.typing as npt
 from equilif.data import SOURCES, Name
 from equilif.data.base.arrays import Longs
 from equilif.data.base.ragged import MAX_ROWS, Ragged, ranges
-from equilif.data.base.reading import content_of, lines, message_of, most_bytes, read_npz, reading, text
+from equilif.data.base.reading import content_of, lines, read_npz, reading, text
 from equilif.data.base.words import WordVectors, find, tokenise
 from equilif.data.formats.base import Columns, Texts
 from equilif.data.formats.tables import Parquet
-from equilif.data.sets.dataset import MAX_SEED, VALIDATION_SEED
+from equilif.data.sets.dataset import VALIDATION_SEED
 from equilif.data.sets.sequences import Sequences, first
-from equilif_golden import files
-from equilif_golden.fixed import check_float, check_int, integers
+from equilif_golden.fixed import check_int, integers
 
 SENTIMENT = ("negative", "positive")
 MAX_BIGRAMS = 1 << 20
@@ -237,101 +233,6 @@ def imdb(root: Path) -> _Found:
     if source is None:
         raise ValueError(f"no aclImdb/train/pos in {root}: {SOURCES[Name.imdb].advice}")
     return source, _corpus(_maas(source, "train"), _maas(source, "test")) if folder else _word_ids(source)
-
-
-# -- snippets ----------------------------------------------------------------------------------------
-
-SNIPPETS = "movieReviewSnippets_GroundTruth.txt"
-INNER = "hutto*.tar.gz"  #: archive in the archive
-
-
-def _members(path: str, file: IO[bytes], most: int) -> Iterator[tuple[str, bytes]]:
-    """Name and content of what is wanted of a tar file: the snippets, and archives that may hold them.
-
-    A packed file is unpacked to its end, where its checksum is.
-    """
-    try:
-        packed = file.read(2) == b"\x1f\x8b"
-        file.seek(0)
-        raw = (gzip.GzipFile(fileobj=file) if packed else file).read(most + 1)
-        if len(raw) > most:
-            raise ValueError(f"it would take more than {most:,} bytes")
-        with tarfile.open(fileobj=io.BytesIO(raw), mode="r:") as tar:
-            for member in tar:
-                name = Path(member.name).name
-                if member.isfile() and (name == SNIPPETS or Path(name).match(INNER)):
-                    if member.size > most:
-                        raise ValueError(f"{name} would take {member.size:,} bytes")
-                    content = tar.extractfile(member)
-                    yield name, content.read() if content else b""
-    except Exception as e:  # whatever a damaged file leads to
-        raise ValueError(
-            f"{path} is not a whole tar file ({message_of(e)}); get it again: {SOURCES[Name.snippets].get}"
-        ) from e
-
-
-def _in_tar(path: Path) -> bytes | None:
-    """The snippets in a tar file, or in a tar file in it; None when they are in neither."""
-    files.reads(path)
-    most = most_bytes(path)
-    with path.open("rb") as file:
-        for name, content in _members(str(path), file, most):
-            if name == SNIPPETS:
-                return content
-            for inner, found in _members(f"{path}/{name}", io.BytesIO(content), most):
-                if inner == SNIPPETS:
-                    return found
-    return None
-
-
-def _snippets(root: Path) -> tuple[Path, bytes]:
-    """Path and content of the snippets file: plain, or in an archive, unpacked or not."""
-    inner = [
-        f"{above}{name}"
-        for name in (SNIPPETS, "hutto*/" + SNIPPETS, INNER)
-        for above in ("", "additional_resources/", "vader*/additional_resources/")
-    ]
-    path = first(root, *inner, "vader*.tar.gz")
-    raw = None
-    if path is not None:
-        raw = content_of(path) if path.name == SNIPPETS else _in_tar(path)
-    if path is None or raw is None:
-        raise ValueError(
-            f"no {SNIPPETS} in {path or root}: it comes with the sources of vaderSentiment; "
-            f"{SOURCES[Name.snippets].advice}"
-        )
-    return path, raw
-
-
-def _rated(path: Path, raw: bytes) -> list[tuple[str, int]]:
-    """Snippets and whether their mean rating is positive, from a table with tabs."""
-    out = []
-    for number, line in enumerate(text(path, raw).splitlines(), 1):
-        fields = line.split("\t")
-        try:
-            out.append((fields[2], int(check_float(float(fields[1]), "rating", -100, 100) > 0)))
-        except (ValueError, IndexError) as e:
-            raise ValueError(
-                f"{path} line {number} is not a number, a rating and a text between tabs: {message_of(e)}"
-            ) from e
-    return out
-
-
-@_text_set(Name.snippets, tokens=64)
-def snippets(root: Path, *, seed: int = 0) -> _Found:
-    """Movie-review snippets rated by 20 people each (Hutto & Gilbert 2014): is the mean rating positive?
-
-    9,105 to train on and 1,500 to test, split by ``seed``.  The file, or the sdist of vaderSentiment that
-    holds it, lies below ``data``.
-    """
-    check_int(seed, "seed", 0, MAX_SEED)
-    path, raw = _snippets(root)
-    texts = _rated(path, raw)
-    n_test = len(texts) * 1500 // 10605
-    if not n_test:
-        raise ValueError(f"{path} holds {len(texts)} snippets, too few to split")
-    order = np.random.default_rng(seed).permutation(len(texts)).tolist()
-    return path, _corpus([texts[i] for i in order[n_test:]], [texts[i] for i in order[:n_test]])
 
 
 # -- sst2 --------------------------------------------------------------------------------------------

@@ -122,7 +122,7 @@ def own_learning(samples: int, features: int) -> dict[str, Any]:
 
 
 def own_memory(data: DataSet, epochs: int) -> Description:
-    """Default with attention: texts as the preset of snippets, series as that of vowels.
+    """Default with attention: of texts, or of series as the preset of vowels.
 
     ValueError for word vectors that are too wide.
     """
