@@ -15,7 +15,6 @@ import pytest
 
 from equilif.data.formats.cifar import TEN, Version
 from equilif.data.sets import images as data
-from equilif.data.sets import texts as movies
 from equilif.data.sound import signals
 
 IMAGES = np.arange(3 * 2 * 2, dtype=np.uint8).reshape(3, 2, 2)
@@ -63,9 +62,6 @@ def write_ids(path, **more):
     return path
 
 
-).encode()
-
-
 def tar(**files):
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w:gz") as t:
@@ -74,9 +70,6 @@ def tar(**files):
             member.size = len(raw)
             t.addfile(member, io.BytesIO(raw))
     return out.getvalue()
-
-
-)
 
 
 TRAIN_PHRASES = (
