@@ -568,9 +568,9 @@ class Description(TableSchema):
             if self.numbers.fraction != DEFAULT.fraction:
                 problem = f"fraction must be {DEFAULT.fraction} for tokens, not {self.numbers.fraction}"
                 raise PlacedError(f"numbers: {problem}", ("numbers", "fraction"))
-        for fits, population, key, value, needed in values:
+        for fits, population, key, given, needed in values:
             if not fits:
-                message = f"{key} must be {needed} for {sizes.data}, not {value}"
+                message = f"{key} must be {needed} for {sizes.data}, not {given}"
                 raise PlacedError.of(population.place(), message, key)
 
     def check_kind(self, data: str, *, tokens: bool) -> None:
