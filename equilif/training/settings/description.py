@@ -542,7 +542,7 @@ class Description(TableSchema):
         fits = network.n_inputs == sizes.inputs
         output = network[network.output]
         #: whether a value fits, its population and key, the value, and what it must be
-        values: list[tuple[bool, Population, str, object, object]] = []
+        values: list[tuple[bool, Population, str, object, str]] = []
         for p in network.inputs:
             if p.image is not None:
                 order = sizes.image is None or p.channels_first == sizes.channels_first
