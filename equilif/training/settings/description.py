@@ -568,9 +568,10 @@ class Description(TableSchema):
             if self.numbers.fraction != DEFAULT.fraction:
                 problem = f"fraction must be {DEFAULT.fraction} for tokens, not {self.numbers.fraction}"
                 raise PlacedError(f"numbers: {problem}", ("numbers", "fraction"))
-        for fits, p, key, value, needed in values:
+        for fits, owner, key, value, allowed in values:
             if not fits:
-                raise PlacedError.of(p.place(), f"{key} must be {needed} for {sizes.data}, not {value}", key)
+                problem = f"{key} must be {allowed} for {sizes.data}, not {value}"
+                raise PlacedError.of(owner.place(), problem, key)
 
     def check_kind(self, data: str, *, tokens: bool) -> None:
         """ValueError unless the network attends to tokens exactly when the data have tokens."""
