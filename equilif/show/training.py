@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from equilif.show.console import bar, console, drawn, literal, table
-from equilif.training import parallel
+from equilif.training.observer import Observer
 
 if TYPE_CHECKING:
     from equilif.training.analysis.deploy import Deployment
@@ -30,7 +30,7 @@ def describe(run: Run, *others: Run) -> None:
         console.print(f"resuming after epoch {len(run.history)}{within}")
 
 
-class TrainingProgress(parallel.Observer):
+class TrainingProgress(Observer):
     """A bar for each run; a line for each epoch of a single run, or for each of several that is done."""
 
     def __init__(self, runs: Mapping[Path, Run]):

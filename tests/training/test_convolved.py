@@ -24,7 +24,7 @@ from equilif_golden.kernel import Kernel
 from equilif_golden.network import Network
 from equilif_golden.schedule import Schedule
 from tests.cli import error_of, json_of, run
-from tests.data.test_own_data import nmnist, npz, shd
+from tests.data_files import nmnist, npz, shd
 
 
 @pytest.mark.parametrize(
