@@ -19,6 +19,7 @@ from equilif_golden.kernel import Kernel
 from equilif_golden.network import Network, Population, Synapse
 from equilif_golden.schedule import Schedule
 from tests.cli import BOARD, error_of, output_and_json, run
+from tests.nir_graphs import random_weights
 
 X = Population("x", 5, "input")
 B = Population("b", 1, "constant")
@@ -55,12 +56,6 @@ NETWORKS = [
         synapses=(*RING.synapses, Synapse("x2", "y")),
     ),
 ]
-
-
-def random_weights(network: Network, seed: int = 0) -> networks.Weights:
-    rng = np.random.default_rng(seed)
-    fmt = network.numerics.weight
-    return {s.name: rng.integers(fmt.lo, fmt.hi + 1, network.shape(s)) for s in network.synapses}
 
 
 def lif(n: int = 3, **changed: float) -> library.LIF:

@@ -18,7 +18,7 @@ from equilif.convolutions import channels_first, unrolled
 from equilif_golden.kernel import Kernel
 from equilif_golden.network import Input, Lif, Network, Population, Synapse
 from equilif_golden.schedule import Schedule
-from tests.commands.test_nir import random_weights
+from tests.nir_graphs import random_weights
 
 RNG = np.random.default_rng(0)
 FORWARD = Network.conv((8, 8), (3, 2), (5, 3), 4, patch=2, feedback=False)

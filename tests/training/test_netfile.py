@@ -33,7 +33,7 @@ from equilif_golden.schedule import Schedule
 from tests.cli import error_of, output_and_json, run
 from tests.networks import GRAPH as TANGLED
 from tests.programs import python
-from tests.test_kernel import networks as random_networks
+from tests.random_networks import networks as random_networks
 
 #: inputs, two hidden populations, a skip connection and a backward synapse
 GRAPH = """\

@@ -22,9 +22,9 @@ from equilif_golden.learning import largest_rate
 from equilif_golden.network import Network
 from tests.cli import json_of, run
 from tests.files import write_wav
-from tests.test_listening import WORDS, word
-from tests.test_sensor import CLASSES as MOVES
-from tests.test_sensor import recording, save_csv
+from tests.listening import WORDS, word
+from tests.sensors import CLASSES as MOVES
+from tests.sensors import recording, save_csv
 from tests.training.test_identity import KINDS, write_vectors
 
 CHAINS = ((), ("none",), ("9",), ("9", "8"), ("9", "8", "7"), ("9", "8", "7", "6"))
