@@ -25,7 +25,7 @@ from tests.files import write_wav
 from tests.listening import WORDS, word
 from tests.sensors import CLASSES as MOVES
 from tests.sensors import recording, save_csv
-from tests.training.test_identity import KINDS, write_vectors
+from tests.source_kinds import KINDS, write_vectors
 
 CHAINS = ((), ("none",), ("9",), ("9", "8"), ("9", "8", "7"), ("9", "8", "7", "6"))
 MAPS = (("conv:2",), ("conv:2", "conv:3"), ("conv:2:3:1", "5"), ("conv:2", "conv:3", "6", "5"))
