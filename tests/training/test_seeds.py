@@ -13,6 +13,7 @@ import pytest
 
 from equilif.data.sets import images
 from equilif.training import parallel
+from equilif.training.observer import Observer
 from equilif.training.run import Run
 from equilif.training.settings.presets import PRESETS
 from equilif.training.storage.folder import LOCK, OWNER, folder_of, seed_folders
@@ -61,7 +62,7 @@ def test_error_in_one_seed(alone, tmp_path):
     for folder in runs:
         folder.mkdir()
 
-    class FullDisk(parallel.Observer):
+    class FullDisk(Observer):
         def epoch(self, folder, run, record):
             raise OSError("the disk is full")
 
