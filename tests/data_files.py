@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import gzip
-import io
 import itertools
 import struct
-import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +14,9 @@ import pytest
 from equilif.data.formats.cifar import TEN, Version
 from equilif.data.sets import images as data
 from equilif.data.sound import signals
+from tests.files import tar
 
 IMAGES = np.arange(3 * 2 * 2, dtype=np.uint8).reshape(3, 2, 2)
-
-
 LABELS = np.array([2, 0, 1], np.uint8)
 
 
@@ -60,16 +57,6 @@ def write_ids(path, **more):
     )
     np.savez(path, **{k: v for k, v in (arrays | more).items() if v is not None})
     return path
-
-
-def tar(**files):
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w:gz") as t:
-        for name, raw in files.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(raw)
-            t.addfile(member, io.BytesIO(raw))
-    return out.getvalue()
 
 
 TRAIN_PHRASES = (

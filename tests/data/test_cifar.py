@@ -19,7 +19,8 @@ from equilif_golden import network as networks
 from equilif_golden.network import Input
 from tests.cli import refused
 from tests.cli import run_line as run
-from tests.data_files import EACH, NAMES, batches, colours, records, tar, write_archive
+from tests.data_files import EACH, NAMES, batches, colours, records, write_archive
+from tests.files import tar
 
 
 def write_folder(folder: Path, version: Version = TEN, **changed: bytes | None) -> Path:

@@ -333,7 +333,8 @@ class Receiver(wiring.Component):
         m.d.sync += used.eq(self.used | session.has_peer << session.peer | session.pending << session.slot)
         with m.If(begin):
             m.d.sync += slot.eq(lowest_set(~used))
-        udp, arp = Signal(6), Signal(6)
+        udp = Signal(6)
+        arp = Signal(6)
         m.d.sync += [udp.eq(frame.word(UDP_SENDER, 6)), arp.eq(frame.word(ARP_SENDER, 6))]
         word = Signal(6)
         # ARP is known after the ethertype, and its addresses are stored again
