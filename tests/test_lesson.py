@@ -1,4 +1,4 @@
-"""Words of a board: heard, learned with stored ones, and saved; the engine model is the board."""
+"""Words of a board: word_board, learned with stored ones, and saved; the engine model is the board."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ SHORT = LessonSettings(stored=2, passes=2)
 
 
 @pytest.fixture
-def heard(spoken, monkeypatch):
+def word_board(spoken, monkeypatch):
     """Network, its training words, and a function that makes the board which hears some of them."""
     monkeypatch.setattr("equilif.commands.listening.SETTINGS", SHORT)
     path = spoken / "run" / "network.npz"
@@ -53,16 +53,16 @@ def heard(spoken, monkeypatch):
     return path, tokens, data.y_train, board
 
 
-def test_words_of_a_board(heard):
-    path, tokens, _, board = heard
+def test_words_of_a_board(word_board):
+    path, tokens, _, board = word_board
     board([tokens[0], None, 2, live.LOST, live.NO_CLASS])
     words = json_of("listen", path, "--port", "x")["words"]
     assert [w["label"] for w in words] == [sorted(WORDS)[1], None, None, None]
     assert ["overload" in words[1]["reason"], words[0]["reason"]] == [True, None]
 
 
-def test_too_few_words(heard):
-    path, tokens, _, board = heard
+def test_too_few_words(word_board):
+    path, tokens, _, board = word_board
     board([tokens[0], None, 3])
     listener = WordRecognizer(saved.read(path))
     found = BoardListener.at("x", None, listener)
@@ -75,9 +75,9 @@ def test_too_few_words(heard):
 
 
 @pytest.mark.parametrize("label", [pytest.param("up", marks=pytest.mark.regress), "other"])
-def test_learn_a_word(label, heard, tmp_path):
+def test_learn_a_word(label, word_board, tmp_path):
     """The board learns as the golden kernel does; the file has the new network, its classes and its words."""
-    path, tokens, labels, board = heard
+    path, tokens, labels, board = word_board
     new = [tokens[j] for j in np.flatnonzero(labels == 0)[:3]]
     # the fourth word is replaced by the next one while it is read
     made = board([new[0], None, 1, new[1], None, new[2], new[0], None, None])
@@ -131,12 +131,12 @@ def test_new_class_keeps_the_others():
         (("words.wav", "--learn", "up", "--save", "a.npz", "--json", "a.words.npz"), "a.words.npz"),
     ],
 )
-def test_options(words, named, heard):
-    assert named in error_of("listen", heard[0], *words)
+def test_options(words, named, word_board):
+    assert named in error_of("listen", word_board[0], *words)
 
 
-def test_other_memory(heard, tmp_path):
-    path, tokens, _, _ = heard
+def test_other_memory(word_board, tmp_path):
+    path, tokens, _, _ = word_board
     found = saved.read(path)
     lesson.Words.of(tokens[:2], [0, 7], 36).save(tmp_path / "a.words.npz")
     with pytest.raises(ValueError, match="3 classes"):
@@ -147,11 +147,11 @@ def test_other_memory(heard, tmp_path):
 AREA = Area(2, 40)
 
 
-def test_restore_to_flash(heard, tmp_path, monkeypatch):
+def test_restore_to_flash(word_board, tmp_path, monkeypatch):
     """The board starts with the network, replays stored words of all classes, learns a new class and keeps
     it; `equilif save` reads it back.
     """
-    path, *_ = heard
+    path, *_ = word_board
     device = Device(CONFIG, flash=Flash(AREA), lessons=True, frame_bytes=4096)
     device.trainer.work()
     monkeypatch.setattr("equilif.host.ports.the_one", lambda port, baud: client_of(device))
@@ -196,8 +196,8 @@ def test_restore_to_flash(heard, tmp_path, monkeypatch):
     assert "--keep" in error_of("restore", path, "--flash", "--out", out, "--overwrite", "--keep", 5)
 
 
-def test_flash_of_a_board_without_lessons(heard, tmp_path, monkeypatch):
-    path, *_ = heard
+def test_flash_of_a_board_without_lessons(word_board, tmp_path, monkeypatch):
+    path, *_ = word_board
     for flash in (None, Flash(AREA)):
         device = Device(CONFIG, flash=flash, frame_bytes=4096)
         if flash:
@@ -207,9 +207,9 @@ def test_flash_of_a_board_without_lessons(heard, tmp_path, monkeypatch):
         assert flash is None or set(flash.content) == {0xFF}
 
 
-def test_flash_of_a_simulated_board(heard):
+def test_flash_of_a_simulated_board(word_board):
     """Written once: what the board has learned stays."""
-    path, *_ = heard
+    path, *_ = word_board
     job = lessons.job_of(WordRecognizer(saved.read(path)), lesson.memory(saved.read(path)), CONFIG)
     identity = Device(CONFIG, flash=Flash(AREA), lessons=True, frame_bytes=4096).identity
     content = bytearray(bytes([0xFF]) * (AREA.first + AREA.blocks) * BLOCK)
