@@ -131,12 +131,13 @@ def networks(known: Mapping[str, Row]) -> str:
 
 
 def networks_of_readme(known: Mapping[str, Row]) -> str:
+    """Accuracies of the networks that have a short name."""
     shown = [r for r in known.values() if "short" in r]
     dates = sorted(r["date"] for r in shown)
-    return table(
-        "network | learned by | test accuracy, bit-accurate, batch 1",
-        ((r["short"], r["learned_by"], value(r)) for r in shown),
-    ) + (f"\n\n*Measured {dates[0]} to {dates[-1]}; seeds, commits and commands are in the results.*")
+    head = "network | learned by | test accuracy, bit-accurate, batch 1"
+    rows = table(head, ((r["short"], r["learned_by"], value(r)) for r in shown))
+    note = "[results](docs/reference/results.md) has commits and commands"
+    return f"{rows}\n\n*Measured {dates[0]} to {dates[-1]}; {note}.*"
 
 
 def _f_max(row: Row) -> str:
@@ -152,7 +153,7 @@ def boards_of_readme() -> str:
         attention = ", attention" * row["attention"]
         engine = f"{row['lanes']} lanes, {row['weights'] // KILOWEIGHTS} K weights{attention}"
         alike[device, engine, row["network"]].append((board, _f_max(row)))
-    return table(
+    rows = table(
         "board | engine | largest MNIST network | f_max",
         (
             (
@@ -163,6 +164,9 @@ def boards_of_readme() -> str:
             )
             for (device, engine, network), built in alike.items()
         ),
+    )
+    return (
+        f"{rows}\n\n*After place and route; [boards](docs/reference/boards.md) has the commit of each build.*"
     )
 
 
