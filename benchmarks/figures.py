@@ -172,7 +172,7 @@ def boards_of_readme() -> str:
 
 def board_table() -> str:
     """Engine, utilisation, clock and speed of every board."""
-    cells = []
+    cells, builds = [], []
     for row in (r for r in boards.report() if "build" in r):
         rates, cycles, logic = row["samples_per_second"], row["cycles"], row["logic"]
         cells.append(
@@ -181,21 +181,24 @@ def board_table() -> str:
                 row["cost_usd"],
                 row["lanes"],
                 f"{row['weights']:,}",
-                *("yes" if row[name] else "no" for name in ("attention", "errors", "standalone")),
+                "".join(name[0].upper() for name in ("attention", "errors", "standalone") if row[name]),
                 f"{100 * logic['used'] / logic['available']:.0f} %",
-                f"{_f_max(row)} ({len(row['f_max_by_seed'])} seeds)",
+                _f_max(row),
                 f"{row['clock_hz'] / 1e6:g}",
                 row["network"],
-                *(f"{cycles[kind]:,.0f}" for kind in boards.KINDS),
+                f"{cycles['training']:,.0f}",
                 f"{rates['training']['engine']:,.0f}",
                 f"{row['link']}: {rates['training']['both']:,.0f}",
-                row["commit"],
             )
         )
-    return table(
-        "board | price ($) | lanes | weights | attention | errors | standalone | logic | f_max (MHz) | "
-        "clock (MHz) | network | train cycles | infer cycles | train/s, engine | train/s, link | commit",
+        builds.append(f"{row['board']} {row['commit']} ({len(row['f_max_by_seed'])} seeds)")
+    rows = table(
+        "board | price ($) | lanes | weights | has | logic | f_max (MHz) | "
+        "clock (MHz) | network | cycles | train/s, engine | train/s, link",
         cells,
+    )
+    return f"{rows}\n\n" + textwrap.fill(
+        f"Commits of the builds: {', '.join(builds)}.", 110, break_on_hyphens=False
     )
 
 

@@ -604,7 +604,7 @@ ENVIRONMENTS = {
 #: a command, and output of its success
 ANYWHERE = {
     "train --epochs 1 --hidden 4": b"test accuracy",
-    "evaluate {folder}/net.npz": b"of 360 test samples",
+    "evaluate {folder}/net.npz digits": b"of 360 test samples",
     "gradient digits --epochs 1 --samples 4": b"",
     "inspect table.csv --label kind --out out": b"",
 }

@@ -151,7 +151,8 @@ def test_names_change_no_cell(tmp_path, monkeypatch):
 def test_names_are_reproducible():
     """In another process, whose sets have another order."""
     code = (
-        "from hashlib import sha256; from tests.hardware.test_export import *; "
+        "from hashlib import sha256; from equilif_hdl.engine.engine import Engine; "
+        "from tests.hardware.test_export import EXPORTS, verilog; "
         "print(sha256(verilog(Engine(EXPORTS['bare P2'][0]), 'core').encode()).hexdigest())"
     )
     assert len({python(code, PYTHONHASHSEED=seed).stdout for seed in ("1", "2")}) == 1
